@@ -1,0 +1,1 @@
+"""Meaning out: cycles, KPIs and detectors over windows of committed data."""

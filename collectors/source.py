@@ -1,0 +1,104 @@
+"""The contract between a protocol and the gateway.
+
+A `Source` is the configuration of one device and the factory of its connection: frozen settings whose one method
+opens a session. A `Session` is a live connection; entering it proves that the device answers, leaving it closes it.
+
+The gateway opens again after every failure, with backoff (`pipeline.service.keep`), so a session never reconnects
+by itself: it raises `Unavailable` and is thrown away.
+"""
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pipeline.model import Body, Cause
+from pipeline.plant import SourceSettings, Tag
+
+Clock = Callable[[], int]
+"""Wall clock, int nanoseconds UTC. Passed in, so that a test can step it."""
+
+Arrival = Literal["polled", "pushed", "kept"]
+"""How rows come to be due: `polled` on a grid of `every_s`; `pushed` when the device wants, and lost while nobody
+listens; `kept` the same, but somebody keeps them while we are away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Readings that were due and will never come: `count` of them for every tag of the machine, from `ts_ns` on."""
+
+    ts_ns: int
+    count: int
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a session hands over at once; it becomes durable as a whole or not at all.
+
+    Attributes:
+        bodies: rows and events.
+        missed: ticks that were due and gave no rows (late ones; the gateway itself counts those of an outage).
+        memory: what the session wants to be told when it is next opened, kept in the spool in the same transaction
+            as the bodies (None: unchanged). It is how a redelivered message is recognised after a crash.
+        ticks: of a polled device: the first and the last tick of its grid that `bodies` and `missed` answer for.
+    """
+
+    bodies: tuple[Body, ...]
+    missed: tuple[Missed, ...] = ()
+    memory: str | None = None
+    ticks: tuple[int, int] | None = None
+
+
+class Session(Protocol):
+    """A live connection to one device."""
+
+    def readings(self) -> AsyncIterator[Reading]:
+        """What the device says, as it comes.
+
+        The gateway asks for the next reading only after the last one is durable in the spool. So a session may
+        acknowledge to its device whatever it yielded before it was resumed, and everything that arrives meanwhile is
+        kept in a bounded buffer and yielded merged. Cancelling is safe at any await.
+
+        Raises:
+            Unavailable: the device is gone; what was read before has been yielded.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What the gateway hands to a source that opens.
+
+    Attributes:
+        asset: full ISA-95 path of the machine, for the bodies.
+        tags: the machine's tags, in file order; `Batch.tags` are exactly their names.
+        clock: wall clock.
+        client_id: a name for this connection that is stable over restarts, unique in the plant, ASCII slug.
+        memory: the session's last durable `Reading.memory`, "" after a first start.
+    """
+
+    asset: str
+    tags: tuple[Tag, ...]
+    clock: Clock
+    client_id: str
+    memory: str = ""
+
+
+class Source(SourceSettings):
+    """Settings of one device of one protocol; subclasses add a literal `protocol` and their own keys."""
+
+    @property
+    @abstractmethod
+    def arrival(self) -> Arrival:
+        """How rows come to be due with these settings."""
+
+    @abstractmethod
+    def open(self, opening: Opening) -> AbstractAsyncContextManager[Session]:
+        """A session on the device. Constructing it touches no network; entering it does.
+
+        Raises (on entering):
+            Unavailable: the device does not answer.
+            ConfigError: it answers, and what the file says about it cannot be right.
+        """

@@ -1,0 +1,132 @@
+"""What a spool says of records it can no longer give: dropped, damaged or salvaged. Pure, but for `salvage`."""
+
+import contextlib
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline import metrics
+from pipeline.model import CAUSES, MINUTE_NS, Batch, Body, Cause, Event, Severity, Tally, rows_of
+
+LOSS: Final = "loss"
+_SPOOL_FULL: Final = CAUSES.index(Cause.SPOOL_FULL)
+_RANGE: Final = "range"
+
+
+def gateway_asset(source: str) -> str:
+    """The asset path under which a gateway speaks of itself."""
+    return f"gateway/{source}"
+
+
+def tally_of(batch: Batch, cause: Cause) -> Tally:
+    """The rows of a batch as rows that will never arrive."""
+    minute = batch.ts_ns - batch.ts_ns % MINUTE_NS
+    keys, counts = np.unique(np.stack([minute, batch.tag.astype(np.int64)]), axis=1, return_counts=True)
+    missing = np.zeros((len(counts), len(CAUSES)), np.int64)
+    missing[:, CAUSES.index(cause)] = counts
+    tag = keys[1].astype(np.uint16)
+    return Tally(batch.asset, batch.tags, keys[0], tag, np.zeros(len(counts), np.int64), missing)
+
+
+def merged(tallies: Sequence[Tally]) -> list[Tally]:
+    """The same counts in one tally for each asset and set of tags."""
+    groups: dict[tuple[str, tuple[str, ...]], list[Tally]] = {}
+    for tally in tallies:
+        groups.setdefault((tally.asset, tally.tags), []).append(tally)
+    return [_sum(asset, tags, group) for (asset, tags), group in groups.items()]
+
+
+def _sum(asset: str, tags: tuple[str, ...], group: Sequence[Tally]) -> Tally:
+    minute = np.concatenate([tally.minute_ns for tally in group])
+    tag = np.concatenate([tally.tag for tally in group]).astype(np.int64)
+    keys, place = np.unique(np.stack([minute, tag]), axis=1, return_inverse=True)
+    expected = np.zeros(keys.shape[1], np.int64)
+    missing = np.zeros((keys.shape[1], len(CAUSES)), np.int64)
+    np.add.at(expected, place.ravel(), np.concatenate([tally.expected for tally in group]))
+    np.add.at(missing, place.ravel(), np.concatenate([tally.missing for tally in group]))
+    return Tally(asset, tags, keys[0], keys[1].astype(np.uint16), expected, missing)
+
+
+def stub(source: str, now_ns: int, dropped: Sequence[tuple[int, Sequence[Body]]]) -> list[Body]:
+    """What remains of dropped records: their events and tallies, and of their rows how many of which tag and minute.
+
+    Args:
+        source: gateway.
+        now_ns: when they are dropped.
+        dropped: (seq, bodies) in order; an earlier stub may be among them and is absorbed.
+    """
+    bodies = [body for _, held in dropped for body in held]
+    rows = [body for body in bodies if isinstance(body, Batch)]
+    events = [body for body in bodies if isinstance(body, Event)]
+    told = [event for event in events if event.kind == LOSS and event.key == _RANGE]
+    tallies = [body for body in bodies if isinstance(body, Tally)]
+    tallies += [tally_of(batch, Cause.SPOOL_FULL) for batch in rows]
+    lost = rows_of(bodies)
+    metrics.spool_dropped_rows.inc(lost)
+    data = {
+        "cause": Cause.SPOOL_FULL.value,
+        "from_seq": min([event.data["from_seq"] for event in told] + [dropped[0][0]]),
+        "to_seq": dropped[-1][0],
+        "rows": lost + sum(int(event.data["rows"]) for event in told),
+    }
+    text = f"{data['rows']} rows dropped: spool full (records {data['from_seq']} to {data['to_seq']})"
+    loss = Event(gateway_asset(source), LOSS, now_ns, text, severity=Severity.ERROR, key=_RANGE, data=data)
+    return [*merged(tallies), *(event for event in events if event not in told), loss]
+
+
+def damaged(source: str, now_ns: int, seq: int, rows: int) -> list[Body]:
+    """What is sent in place of one record whose bytes no longer match their checksum."""
+    data = {"cause": "damaged", "from_seq": seq, "to_seq": seq, "rows": rows}
+    text = f"{rows} rows lost: record {seq} is damaged on disk"
+    return [Event(gateway_asset(source), LOSS, now_ns, text, severity=Severity.ERROR, key=str(seq), data=data)]
+
+
+def salvaged(source: str, now_ns: int, cause: str, aside: str, top: int, kept: Sequence[int]) -> Event:
+    """What the gateway says after it had to rescue its spool."""
+    lost = (top - kept[0] + 1 - len(kept)) if kept else 0
+    data = {"cause": "damaged", "missing_records": lost, "kept_records": len(kept), "reason": cause, "aside": aside}
+    text = f"spool file damaged ({cause}); {len(kept)} records kept, {lost} lost, the old file lies in {aside}"
+    return Event(gateway_asset(source), LOSS, now_ns, text, severity=Severity.CRITICAL, key=aside, data=data)
+
+
+Salvage = tuple[dict[str, Any], dict[str, str], list[tuple[int, int, int, int, int, int, bytes]]]
+
+
+def salvage(file: Path) -> Salvage:
+    """Meta data, notes and all records with a right checksum that a damaged spool file still gives."""
+    meta: dict[str, Any] = {}
+    notes: dict[str, str] = {}
+    try:
+        db = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+    except sqlite3.Error:
+        return meta, notes, []
+    with contextlib.closing(db):
+        meta.update(_readable(db, "SELECT key, value FROM meta"))
+        notes.update(_readable(db, "SELECT key, value FROM note"))
+        kept = [row for row in _records(db) if zlib.crc32(row[6]) == row[3]]
+    return meta, notes, kept
+
+
+def _readable(db: sqlite3.Connection, query: str) -> Iterable[tuple[Any, Any]]:
+    found: list[tuple[Any, Any]] = []
+    with contextlib.suppress(sqlite3.Error):
+        found.extend(db.execute(query))
+    return found
+
+
+def _records(db: sqlite3.Connection) -> Iterator[Any]:
+    """Every record that can be reached, from the front and, beyond the first damage, from the back."""
+    first_bad = 0
+    try:
+        for row in db.execute("SELECT * FROM record ORDER BY seq"):
+            yield row
+            first_bad = row[0]
+    except sqlite3.Error:
+        rest: list[Any] = []
+        with contextlib.suppress(sqlite3.Error):
+            rest.extend(db.execute("SELECT * FROM record WHERE seq > ? ORDER BY seq DESC", (first_bad,)))
+        yield from reversed(rest)

@@ -1,0 +1,41 @@
+"""Every counter and gauge, all named here; scraped from each process by Prometheus.
+
+`*_total` counters never fall; gauges say what is so now. Labels are bounded: gateways, assets and named causes.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# collectors
+rows_read = Counter("rootdx_rows_read_total", "Rows handed over by a device session.", ["asset", "quality"])
+requests = Counter("rootdx_requests_total", "Requests sent to a device.", ["asset", "outcome"])
+device_up = Gauge("rootdx_device_up", "1 while a session on the device is open.", ["asset"])
+ticks_late = Counter("rootdx_ticks_late_total", "Scans skipped because the one before was still running.", ["asset"])
+bad_data = Counter("rootdx_bad_data_total", "Items refused, by cause.", ["where", "cause"])
+duplicates_refused = Counter("rootdx_redelivered_total", "Device messages that were durable already.", ["asset"])
+
+# spool and forwarder
+spool_records = Gauge("rootdx_spool_records", "Records in the spool, not yet committed in the store.")
+spool_bytes = Gauge("rootdx_spool_bytes", "Bytes of these records.")
+spool_hours_left = Gauge("rootdx_spool_outage_hours_left", "Hours of outage the spool can still take at today's rate.")
+spool_rows = Counter("rootdx_spool_rows_total", "Rows made durable.")
+spool_dropped_rows = Counter("rootdx_spool_dropped_rows_total", "Rows dropped because the spool or disk was full.")
+spool_damaged = Counter("rootdx_spool_damaged_records_total", "Records lost to a damaged spool file.")
+spool_commit_seconds = Histogram(
+    "rootdx_spool_commit_seconds", "Time of one group commit.", buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
+)
+forwarded_records = Counter("rootdx_forwarded_records_total", "Records sent on the bus, resends included.")
+rewinds = Counter("rootdx_rewinds_total", "Times the forwarder went back to what the ledger says.", ["cause"])
+bus_up = Gauge("rootdx_bus_up", "1 while the bus connection is open.", ["process"])
+
+# writer
+committed_rows = Counter("rootdx_committed_rows_total", "Rows committed in the store.", ["gateway"])
+committed_records = Counter("rootdx_committed_records_total", "Records committed in the store.", ["gateway"])
+duplicates_dropped = Counter("rootdx_duplicate_records_total", "Records that were committed already.", ["gateway"])
+holes = Counter("rootdx_hole_records_total", "Records that came before their predecessor.", ["gateway"])
+quarantined = Counter("rootdx_quarantined_total", "Bodies put into quarantine.", ["cause"])
+commit_seconds = Histogram(
+    "rootdx_commit_seconds", "Time of one store transaction.", buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
+)
+lag_seconds = Gauge("rootdx_lag_seconds", "Age of the newest committed row when it was committed.", ["gateway"])
+last_commit = Gauge("rootdx_last_commit_unixtime", "When the store last committed rows.", ["gateway"])
+store_up = Gauge("rootdx_store_up", "1 while the store connection is open.")

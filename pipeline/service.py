@@ -1,0 +1,106 @@
+"""A process: logging, signals, exit codes; and the only retry there is.
+
+* `main` runs one coroutine to its end; SIGTERM and SIGINT cancel it once, and it has `STOP_S` to unwind.
+* Exit code 0 after a stop, 78 after a ConfigError (nobody should retry), 1 after a bug.
+* `keep` is the only place that retries `Unavailable`: exponential, jittered, reset after a good minute.
+"""
+
+import asyncio
+import logging
+import random
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, NoReturn
+
+import uvloop
+
+from pipeline.errors import EXIT_CONFIG, ConfigError, Unavailable
+
+log = logging.getLogger(__name__)
+
+STOP_S: Final = 20.0
+"""Seconds a process may take to unwind after a signal."""
+FIRST_WAIT_S: Final = 0.25
+LONGEST_WAIT_S: Final = 15.0
+GOOD_S: Final = 60.0
+"""After this long without failure the wait starts small again."""
+
+
+def wall_ns() -> int:
+    """The wall clock; the one place that reads it."""
+    return time.time_ns()
+
+
+async def keep(
+    name: str,
+    attempt: Callable[[], Awaitable[None]],
+    *,
+    longest_wait_s: float = LONGEST_WAIT_S,
+    on_down: Callable[[Unavailable], Awaitable[None]] | None = None,
+) -> NoReturn:
+    """Runs `attempt` again and again while it raises `Unavailable` (or returns); everything else passes through.
+
+    Logs the transition, not every try. `on_down` is told of the first failure after a good attempt.
+    """
+    wait_s, failing_since = FIRST_WAIT_S, 0.0
+    while True:
+        started = time.monotonic()
+        try:
+            await attempt()
+        except Unavailable as error:
+            good = time.monotonic() - started >= GOOD_S
+            if failing_since == 0.0 or good:
+                failing_since = time.monotonic()
+                log.warning("unavailable what=%s cause=%s", name, error)
+                if on_down is not None:
+                    await on_down(error)
+            wait_s = FIRST_WAIT_S if good else wait_s
+        else:
+            wait_s = FIRST_WAIT_S
+        await asyncio.sleep(wait_s * random.uniform(0.75, 1.25))
+        wait_s = min(wait_s * 2, longest_wait_s)
+
+
+def configure_logging(level: str = "INFO") -> None:
+    """Key=value lines on standard error."""
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
+    )
+    for noisy in ("asyncua", "pymodbus", "mqtt"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    """Runs a process until it ends or is told to, and returns its exit code."""
+    wrong: list[BaseException] = []
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signal(main))
+    except* ConfigError as group:
+        wrong = _leaves(group)
+    for error in wrong:
+        sys.stderr.write(f"rootdx: {error}\n")
+    return EXIT_CONFIG if wrong else 0
+
+
+async def _until_signal(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    loop = asyncio.get_running_loop()
+    work = asyncio.create_task(main(), name="main")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        log.info("stopped")
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found

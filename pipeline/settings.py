@@ -1,0 +1,157 @@
+"""Settings of the processes: one TOML file, a table a process, secrets in files of their own.
+
+* Every key has a default that works on a bench; unknown keys are refused.
+* A secret never stands in the file: `password_file` names a file that holds it, or the environment variable
+  `ROOTDX_<NAME>` (e.g. `ROOTDX_STORE_DSN`) gives it.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from pipeline.errors import ConfigError
+from pipeline.plant import Frozen, Slug, load
+
+DSN_ENV: Final = "ROOTDX_STORE_DSN"
+
+
+class Bus(Frozen):
+    """The MQTT broker between gateway and writer; any broker of MQTT 3.1.1 will do."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    user: str | None = None
+    password_file: Path | None = None
+    keepalive_s: PositiveInt = 15
+    timeout_s: PositiveFloat = 10.0
+    """Longest wait for the broker's answer."""
+
+    def password(self) -> str | None:
+        """The secret, read now.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        return None if self.password_file is None else read_secret(self.password_file)
+
+
+class SpoolSettings(Frozen):
+    """Where a gateway keeps what is not yet committed."""
+
+    folder: Path = Path("spool")
+    cap_mb: PositiveFloat = 2048.0
+    """Full means: the oldest records that were never sent are dropped, counted and announced."""
+    cap_hours: PositiveFloat = 24.0 * 14
+    """Older records are dropped likewise."""
+    group_s: PositiveFloat = 0.05
+    """Everything that arrives within this time is made durable by one fsync."""
+
+
+class Forwarding(Frozen):
+    """How much of the spool is on its way at once."""
+
+    window: PositiveInt = 64
+    """Messages sent and not yet known to be committed; full means: wait."""
+    message_kb: PositiveInt = 256
+    """A message takes as many records as fit; a larger record goes alone. Below the broker's limit."""
+    patience_s: PositiveFloat = 3.0
+    """Without progress for this long the forwarder goes back to what the ledger says."""
+
+
+class GatewaySettings(Frozen):
+    """One gateway process."""
+
+    name: Slug = "gw-1"
+    """Unique in the plant; the bus topics and the ledger carry it."""
+    plant: Path = Path("plant")
+    """Folder of plant.toml and the machine files."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """0: no metrics server."""
+    spool: SpoolSettings = SpoolSettings()
+    forward: Forwarding = Forwarding()
+
+
+class Grouping(Frozen):
+    """How many records share one transaction of the writer."""
+
+    rows: PositiveInt = 100_000
+    """Full means: commit now."""
+    wait_ms: PositiveFloat = 40.0
+    """Longest wait for company."""
+    queue_messages: PositiveInt = 1024
+    """Messages held in memory; full means: drop, the gateway sends them again."""
+
+
+class StoreSettings(Frozen):
+    """The database."""
+
+    dsn: str = "postgresql://rootdx_writer@127.0.0.1:5432/rootdx"
+    """Without password; it comes from `password_file`, PGPASSFILE or the environment."""
+    password_file: Path | None = None
+    connect_timeout_s: PositiveInt = 10
+    direct_columnstore_rows: PositiveInt = 5_000
+    """Transactions of at least this many rows go straight into the columnstore (TimescaleDB 2.20 and later)."""
+
+
+class WriterSettings(Frozen):
+    """One writer process."""
+
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    group: Grouping = Grouping()
+
+
+class Settings(Frozen):
+    """The whole file."""
+
+    log_level: str = "INFO"
+    bus: Bus = Bus()
+    store: StoreSettings = StoreSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    writer: WriterSettings = WriterSettings()
+
+
+def read_settings(file: Path | None) -> Settings:
+    """The settings of a file, or the defaults; relative paths are taken from the file's folder.
+
+    Raises:
+        ConfigError: names file, key, value and what was expected.
+    """
+    if file is None:
+        return Settings()
+    settings = load(file, Settings)
+    base = file.resolve().parent
+    gateway = settings.gateway
+    spool = gateway.spool.model_copy(update={"folder": base / gateway.spool.folder})
+    moved = gateway.model_copy(update={"plant": base / gateway.plant, "spool": spool})
+    return settings.model_copy(update={"gateway": moved})
+
+
+def read_secret(file: Path) -> str:
+    """The first line of a secret file.
+
+    Raises:
+        ConfigError: it cannot be read or is empty.
+    """
+    try:
+        secret = file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot read the secret: {error.strerror}") from error
+    if not secret or not secret[0]:
+        raise ConfigError(f"{file}: the first line should hold the secret, and it is empty")
+    return secret[0]
+
+
+def store_dsn(store: StoreSettings) -> str:
+    """The DSN that the environment gives, or the file's with its secret."""
+    given = os.environ.get(DSN_ENV)
+    if given:
+        return given
+    if store.password_file is None:
+        return store.dsn
+    secret = read_secret(store.password_file)
+    from_parts = store.dsn.split("@", 1)
+    if len(from_parts) != 2 or "://" not in from_parts[0]:
+        return f"{store.dsn} password='{secret}'"
+    return f"{from_parts[0]}:{secret}@{from_parts[1]}"

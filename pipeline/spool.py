@@ -1,0 +1,494 @@
+"""What a gateway has read and the store has not yet committed, on disk. Operated as spool.md says.
+
+* `append` returns only when the bodies are on disk (SQLite, WAL, synchronous=FULL): a power cut takes nothing back.
+* Everything appended within `group_s` is one record, one transaction, one fsync. `seq` is born here.
+* A number is never used twice: after an unclean stop numbering skips `LEAP` ahead, whatever the disk forgot.
+* Nothing leaves but by `release` (the store has it) or by `_drop` (cap or disk full). What is dropped becomes a stub
+  that carries the loss, row for row, through the same ledger as everything else. Records that may already have
+  been sent are never dropped, because the store may hold them.
+* A damaged file is set aside and salvaged; it is never a reason not to start.
+
+One thread owns the database; the event loop never waits for the disk.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from pipeline import losses, metrics, wire
+from pipeline.errors import BadData, ConfigError, SpoolFull
+from pipeline.model import Body, rows_of
+from pipeline.settings import SpoolSettings
+
+log = logging.getLogger(__name__)
+
+FILE: Final = "spool.sqlite"
+RESERVE: Final = "reserve.bin"
+LEAP: Final = 1 << 20
+"""Numbers skipped after an unclean stop: more records than a disk cache can forget."""
+SENT_AHEAD: Final = 64
+"""Records by which the durable mark of what may have been sent runs ahead, to spare an fsync a message."""
+DROP_SHARE: Final = 16
+"""A full spool drops at least 1/DROP_SHARE of its cap at once."""
+STUB_SPAN_NS: Final = 3_600_000_000_000
+"""A stub swallows the next dropped records while it covers less than this."""
+LEAST_RESERVE: Final = 256 << 10
+MOST_RESERVE: Final = 8 << 20
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS note (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS record (
+    seq INTEGER PRIMARY KEY, gateway_ns INTEGER NOT NULL, rows INTEGER NOT NULL, crc INTEGER NOT NULL,
+    stub INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL, payload BLOB NOT NULL);
+"""
+
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One append that is not yet on disk."""
+
+    bodies: Sequence[Body]
+    notes: Mapping[str, str]
+    done: "asyncio.Future[int]"
+
+
+@dataclass(slots=True)
+class _State:
+    """What the file holds, known without asking it."""
+
+    epoch: uuid.UUID = field(default_factory=uuid.uuid4)
+    head: int = 0  # highest number ever given away
+    released: int = 0  # highest number known to be committed
+    may_be_sent: int = 0  # highest number that may have left
+    records: int = 0
+    size: int = 0
+
+
+class Spool:
+    """The spool of one gateway; an async context manager. Not for several processes at once.
+
+    Args:
+        settings: folder and caps.
+        source: the gateway's name.
+        clock: wall clock, int ns UTC.
+
+    Raises (on entering):
+        ConfigError: the folder cannot be written, or another gateway has it open.
+    """
+
+    def __init__(self, settings: SpoolSettings, source: str, clock: Callable[[], int]) -> None:
+        self.source = source
+        self.notes: Mapping[str, str] = {}
+        self.appended = asyncio.Event()
+        self._settings, self._clock = settings, clock
+        self._cap = int(settings.cap_mb * 1e6)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._waiting: list[_Waiting] = []
+        self._wanted = asyncio.Event()
+        self._state = _State()
+        self._committer: asyncio.Task[None] | None = None
+        self._began = time.monotonic()
+        self._written = 0
+
+    async def __aenter__(self) -> Self:
+        await self._call(self._open)
+        self._committer = asyncio.create_task(self._commit_groups(), name="spool")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._waiting:
+            self._wanted.set()
+            await asyncio.sleep(0.005)
+        if self._committer is not None:
+            self._committer.cancel()
+            await asyncio.gather(self._committer, return_exceptions=True)
+        await self._call(self._close)
+        self._thread.shutdown()
+
+    @property
+    def epoch(self) -> uuid.UUID:
+        """Identity of the folder: the ledger counts per gateway and epoch."""
+        return self._state.epoch
+
+    @property
+    def head(self) -> int:
+        """The highest number given away."""
+        return self._state.head
+
+    @property
+    def released(self) -> int:
+        """The highest number known to be committed."""
+        return self._state.released
+
+    def pending(self) -> int:
+        """Records held."""
+        return self._state.records
+
+    def size(self) -> int:
+        """Bytes of the records held."""
+        return self._state.size
+
+    def outage_hours_left(self) -> float:
+        """Hours until the cap is reached, at the rate since the start."""
+        hours = max(time.monotonic() - self._began, 1.0) / 3600
+        rate = self._written / hours
+        return (self._cap - self._state.size) / rate if rate else float("inf")
+
+    async def append(self, bodies: Sequence[Body], notes: Mapping[str, str] | None = None) -> int:
+        """Makes bodies and notes durable, all or nothing, and returns the seq of the record that holds them.
+
+        Cancelling leaves open whether they became durable. Bodies appended together stay together.
+
+        Raises:
+            SpoolFull: neither cap nor disk has room and nothing may be dropped; nothing was kept.
+        """
+        waiting = _Waiting(bodies, notes or {}, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._wanted.set()
+        return await waiting.done
+
+    async def read(self, after: int, most_bytes: int) -> list[wire.Frame]:
+        """The next records after a number, at least one if there is any; marks them as possibly sent, durably.
+
+        `previous` of the first is `after` itself where nothing between them is held.
+        """
+        return await self._call(partial(self._read, after, most_bytes))
+
+    async def release(self, last: int) -> None:
+        """Forgets everything up to `last`: the store has it."""
+        if last > self._state.released:
+            await self._call(partial(self._release, last))
+
+    async def _call(self, work: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _commit_groups(self) -> None:
+        while True:
+            await self._wanted.wait()
+            await asyncio.sleep(self._settings.group_s)
+            group, self._waiting = self._waiting, []
+            self._wanted.clear()
+            if not group:
+                continue
+            (outcome,) = await asyncio.gather(self._call(partial(self._commit, group)), return_exceptions=True)
+            for waiting in group:
+                if waiting.done.cancelled():
+                    continue
+                if isinstance(
+                    outcome, BaseException
+                ):  # each appender raises it: full is counted, a bug ends the process
+                    waiting.done.set_exception(outcome)
+                else:
+                    waiting.done.set_result(outcome)
+            self.appended.set()
+            metrics.spool_hours_left.set(self.outage_hours_left())
+
+    # Everything below runs in the spool's own thread.
+
+    def _open(self) -> None:
+        folder = self._settings.folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(folder)
+        except OSError as error:
+            raise ConfigError(
+                f"gateway.spool.folder = {str(folder)!r}: cannot be used: {error.strerror or error}; "
+                "name a folder that this user may write and no other gateway uses"
+            ) from error
+        try:
+            self._db = self._connect()
+            self._load()
+        except sqlite3.DatabaseError as error:
+            if _is_full(error):
+                self._free_reserve()
+                self._db = self._connect()
+                self._load()
+            else:
+                self._salvage(error)
+        self._keep_reserve()
+
+    def _connect(self) -> sqlite3.Connection:
+        file = self._settings.folder / FILE
+        db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA wal_autocheckpoint=500")
+        db.execute("PRAGMA journal_size_limit=4000000")
+        db.executescript(_SCHEMA)
+        return db
+
+    def _load(self) -> None:
+        meta = dict(self._db.execute("SELECT key, value FROM meta"))
+        clean = meta.get("clean") == 1
+        if meta and not clean:
+            found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+        state = _State(epoch=uuid.UUID(meta["epoch"]) if "epoch" in meta else uuid.uuid4())
+        state.released = int(meta.get("released", 0))
+        state.may_be_sent = int(meta.get("may_be_sent", 0))
+        top, state.records, state.size = self._db.execute(
+            "SELECT coalesce(max(seq), 0), count(*), coalesce(sum(size), 0) FROM record"
+        ).fetchone()
+        state.head = max(top, state.released, int(meta.get("head", 0)))
+        if meta and not clean:
+            state.head += LEAP
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._put(epoch=str(state.epoch), clean=0, head=state.head)
+        self._state = state
+        self.notes = dict(self._db.execute("SELECT key, value FROM note"))
+        self._report()
+
+    def _close(self) -> None:
+        with contextlib.suppress(sqlite3.Error), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._put(clean=1, head=self._state.head)
+        self._db.close()
+        os.close(self._lock)
+
+    def _put(self, **values: object) -> None:
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
+
+    def _commit(self, group: Sequence[_Waiting]) -> int:
+        bodies = [body for waiting in group for body in waiting.bodies]
+        notes = {key: text for waiting in group for key, text in waiting.notes.items()}
+        started = time.monotonic()
+        payload = wire.pack(bodies)
+        self._make_room(len(payload))
+        insert = partial(self._insert, payload, rows_of(bodies), notes)
+        try:
+            seq = insert()
+        except sqlite3.Error as error:
+            if not _is_full(error):
+                raise
+            log.warning("spool disk full folder=%s", self._settings.folder)
+            self._free_reserve()
+            self._drop(max(2 * len(payload), self._state.size // DROP_SHARE))
+            seq = self._although_full(insert)
+        metrics.spool_commit_seconds.observe(time.monotonic() - started)
+        metrics.spool_rows.inc(rows_of(bodies))
+        return seq
+
+    def _insert(self, payload: bytes, rows: int, notes: Mapping[str, str]) -> int:
+        seq = self._state.head + 1
+        with _transaction(self._db):
+            self._write(seq, self._clock(), rows, payload, stub=0)
+            self._db.executemany("INSERT OR REPLACE INTO note VALUES (?, ?)", list(notes.items()))
+        self._state.head = seq
+        self._state.records += 1
+        self._state.size += len(payload)
+        self._written += len(payload)
+        self._report()
+        return seq
+
+    def _write(self, seq: int, gateway_ns: int, rows: int, payload: bytes, stub: int) -> None:
+        self._db.execute(
+            "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (seq, gateway_ns, rows, zlib.crc32(payload), stub, len(payload), payload),
+        )
+
+    def _read(self, after: int, most_bytes: int) -> list[wire.Frame]:
+        found: list[wire.Frame] = []
+        size, previous = 0, after
+        cursor = self._db.execute(
+            "SELECT seq, gateway_ns, rows, crc, payload FROM record WHERE seq > ? ORDER BY seq", (after,)
+        )
+        with contextlib.closing(cursor):
+            for seq, gateway_ns, rows, crc, payload in cursor:
+                if found and size + len(payload) > most_bytes:
+                    break
+                if zlib.crc32(payload) != crc:
+                    rows, payload = 0, wire.pack(losses.damaged(self.source, self._clock(), seq, rows))  # noqa: PLW2901
+                    metrics.spool_damaged.inc()
+                found.append(wire.Frame(self.source, self._state.epoch, seq, previous, gateway_ns, rows, payload))
+                size, previous = size + len(payload), seq
+        if found and found[-1].seq > self._state.may_be_sent:
+            mark = found[-1].seq + SENT_AHEAD
+            self._although_full(partial(self._mark_sent, mark))
+            self._state.may_be_sent = mark
+        return found
+
+    def _mark_sent(self, mark: int) -> None:
+        with _transaction(self._db):
+            self._put(may_be_sent=mark)
+
+    def _release(self, last: int) -> None:
+        freed, size = self._although_full(partial(self._delete, last))
+        self._state.released = last
+        self._state.records -= freed
+        self._state.size -= size
+        self._report()
+        self._keep_reserve()
+
+    def _delete(self, last: int) -> tuple[int, int]:
+        with _transaction(self._db):
+            freed: tuple[int, int] = self._db.execute(
+                "SELECT count(*), coalesce(sum(size), 0) FROM record WHERE seq <= ?", (last,)
+            ).fetchone()
+            self._db.execute("DELETE FROM record WHERE seq <= ?", (last,))
+            self._put(released=last)
+        return freed
+
+    def _although_full(self, work: Callable[[], R]) -> R:
+        """Does it, giving up the reserve when the disk is full.
+
+        Raises:
+            SpoolFull: not even then.
+        """
+        for last_try in (False, True):
+            try:
+                return work()
+            except sqlite3.Error as error:
+                if not _is_full(error):
+                    raise
+                if last_try:
+                    raise SpoolFull(f"{self._settings.folder}: disk full; make room on it") from error
+                self._free_reserve()
+        raise AssertionError
+
+    def _make_room(self, coming: int) -> None:
+        if self._state.size + coming > self._cap:
+            self._drop(max(coming, self._cap // DROP_SHARE))
+        oldest = self._db.execute(
+            "SELECT gateway_ns FROM record WHERE seq > ? AND stub = 0 ORDER BY seq LIMIT 1", (self._state.may_be_sent,)
+        ).fetchone()
+        if oldest and self._clock() - oldest[0] > self._settings.cap_hours * 3.6e12:
+            self._drop(1)
+
+    def _drop(self, wanted: int) -> None:
+        """Turns the oldest records that were never sent into a stub that says what they held.
+
+        Raises:
+            SpoolFull: there is none.
+        """
+        victims: list[tuple[int, int, bytes, int]] = []
+        size = 0
+        cursor = self._db.execute(
+            "SELECT seq, gateway_ns, payload, stub FROM record WHERE seq > ? ORDER BY seq", (self._state.may_be_sent,)
+        )
+        with contextlib.closing(cursor):
+            for seq, gateway_ns, payload, stub in cursor:
+                if victims and victims[-1][3] and gateway_ns - victims[-1][1] > STUB_SPAN_NS:
+                    victims, size = [], 0
+                victims.append((seq, gateway_ns, payload, stub))
+                size += 0 if stub else len(payload)
+                if size >= wanted:
+                    break
+        if not any(not stub for *_, stub in victims):
+            raise SpoolFull(
+                f"{self._settings.folder}: full, and everything in it may have been sent already; "
+                "make room on the disk or raise gateway.spool.cap_mb"
+            )
+        stub = wire.pack(losses.stub(self.source, self._clock(), [(seq, self._bodies(p)) for seq, _, p, _ in victims]))
+        first, last = victims[0], victims[-1]
+        held = sum(len(payload) for _, _, payload, _ in victims)
+        self._although_full(partial(self._replace, first[0], last[0], first[1], stub))
+        self._state.records -= len(victims) - 1
+        self._state.size += len(stub) - held
+        self._report()
+        log.warning("spool full dropped_from=%d dropped_to=%d", first[0], last[0])
+
+    def _replace(self, first: int, last: int, gateway_ns: int, stub: bytes) -> None:
+        with _transaction(self._db):
+            self._db.execute("DELETE FROM record WHERE seq BETWEEN ? AND ?", (first, last))
+            self._write(last, gateway_ns, 0, stub, stub=1)
+
+    def _bodies(self, payload: bytes) -> Sequence[Body]:
+        try:
+            return wire.unpack(payload)
+        except BadData:
+            metrics.spool_damaged.inc()
+            return ()
+
+    def _report(self) -> None:
+        metrics.spool_records.set(self._state.records)
+        metrics.spool_bytes.set(self._state.size)
+
+    def _keep_reserve(self) -> None:
+        """A file that is given up when the disk is full, so that there is room to write what is being dropped."""
+        reserve = self._settings.folder / RESERVE
+        want = min(max(self._cap // DROP_SHARE, LEAST_RESERVE), MOST_RESERVE)
+        if reserve.exists():
+            return
+        with contextlib.suppress(OSError):
+            disk = os.statvfs(self._settings.folder)
+            if disk.f_bavail * disk.f_frsize < 4 * want:
+                return
+            with reserve.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, want)
+
+    def _free_reserve(self) -> None:
+        (self._settings.folder / RESERVE).unlink(missing_ok=True)
+
+    def _salvage(self, cause: sqlite3.DatabaseError) -> None:
+        """Sets the damaged file aside and keeps every record that can still be read from it."""
+        folder = self._settings.folder
+        aside = folder / f"damaged-{self._clock()}"
+        aside.mkdir()
+        with contextlib.suppress(AttributeError, sqlite3.Error):
+            self._db.close()
+        for name in (FILE, FILE + "-wal", FILE + "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                (folder / name).rename(aside / name)
+        meta, notes, rows = losses.salvage(aside / FILE)
+        self._db = self._connect()
+        top = max((row[0] for row in rows), default=0)
+        known = {key: meta[key] for key in ("epoch", "released", "may_be_sent", "head") if key in meta}
+        with _transaction(self._db):
+            self._put(**known, clean=0)
+            self._db.executemany("INSERT OR REPLACE INTO note VALUES (?, ?)", list(notes.items()))
+            self._db.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._load()
+        told = losses.salvaged(self.source, self._clock(), str(cause), aside.name, top, [row[0] for row in rows])
+        lost = int(told.data["missing_records"])
+        metrics.spool_damaged.inc(lost)
+        log.error("spool damaged cause=%s kept=%d lost=%d aside=%s", cause, len(rows), lost, aside)
+        self._insert(wire.pack([told]), 0, {})
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Any:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and (code & 0xFF) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+
+
+def _lock(folder: Path) -> int:
+    """An exclusive lock on the folder for as long as the returned descriptor is open."""
+    handle = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise OSError(errno.EBUSY, "another gateway has it open") from error
+    return handle

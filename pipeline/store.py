@@ -1,0 +1,373 @@
+"""Every SQL statement of the running processes.
+
+* A `Commit` is applied in one transaction or not at all: rows, tallies, events, quarantine, ledger.
+* The ledger is read under a row lock before anything is written and must be what the caller believed; so a second
+  writer, or a database that went back in time, is noticed before a row is stored twice.
+* Whatever the server says about the connection is `Unavailable`, about rights or schema `ConfigError`, about the data
+  `BadData`. After any of them the `Store` is thrown away.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import psycopg
+
+from pipeline import copying, losses
+from pipeline.errors import BadData, ConfigError, Unavailable
+from pipeline.ledger import record_id
+from pipeline.migrate import Connection, check_schema
+from pipeline.model import Batch, Body, Cause, Event, Tally
+from pipeline.settings import StoreSettings, store_dsn
+
+log = logging.getLogger(__name__)
+
+NOTE_S: Final = 30.0
+"""A touched hour is noted again after this long, see 0002_engine.plain.sql."""
+DECLARED: Final = "machine.declared"
+"""Kind of the event by which a gateway tells names, roles and units of a machine's tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Something that could not be stored.
+
+    Attributes:
+        cause: short and bounded, for the counter.
+        reason: for people.
+        content: the bytes, as `wire` reads them.
+        source_id: spool, None where the bytes are no record.
+        seq: record, None likewise.
+        body: position in the record, None for the whole of it.
+        rows: measurement rows in it, as far as known.
+    """
+
+    cause: str
+    reason: str
+    content: bytes
+    source_id: int | None = None
+    seq: int | None = None
+    body: int | None = None
+    rows: int = 0
+
+
+@dataclass(slots=True)
+class Accepted:
+    """One record to commit, its bodies already judged."""
+
+    source_id: int
+    seq: int
+    gateway_ns: int
+    rows: int
+    bodies: Sequence[Body]
+
+
+@dataclass(slots=True)
+class Commit:
+    """One transaction.
+
+    Attributes:
+        expected: last seq by source_id, as the caller believes the ledger to be.
+        last: last seq by source_id afterwards.
+    """
+
+    records: list[Accepted] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    expected: dict[int, int] = field(default_factory=dict)
+    last: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Measurement rows."""
+        return sum(record.rows for record in self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the ledger."""
+
+    source_id: int
+    gateway: str
+    epoch: uuid.UUID
+    last: int
+
+
+class Store:
+    """An open connection to a migrated database; made by `opened`."""
+
+    def __init__(self, db: Connection, engine: str, direct_rows: int) -> None:
+        self.engine = engine
+        self._db, self._direct_rows = db, direct_rows
+        self._tag_ids: dict[tuple[str, tuple[str, ...]], copying.Ids] = {}
+        self._noted: dict[int, float] = {}
+
+    async def ledger(self) -> list[Entry]:
+        """Every spool ever seen, the newest of each gateway last."""
+        with _translated():
+            rows = await self._all("SELECT source_id, gateway, epoch, last_seq FROM rootdx.ledger ORDER BY source_id")
+        return [Entry(*row) for row in rows]
+
+    async def enter(self, gateway: str, epoch: uuid.UUID) -> Entry:
+        """The ledger row of a spool, made if it is new."""
+        with _translated():
+            await self._db.execute(_ENTER, [gateway, epoch])
+            rows = await self._all(_ENTRY, [gateway, epoch])
+        return Entry(*rows[0])
+
+    async def commit(self, commit: Commit) -> None:
+        """Applies it.
+
+        Raises:
+            Unavailable: no connection, or the ledger is not what the caller believed; nothing was written.
+            BadData: the server refuses a value; nothing was written.
+            ConfigError: rights or schema are wrong; nothing was written.
+        """
+        with _translated():
+            async with self._db.transaction():
+                await self._fence(commit.expected)
+                await self._write(commit)
+
+    async def _fence(self, expected: Mapping[int, int]) -> None:
+        if not expected:
+            return
+        found = dict(await self._all(_LOCK_LEDGER, [sorted(expected)]))
+        if found != dict(expected):
+            raise Unavailable(f"ledger is {found}, this writer believed {dict(expected)}: another writer is at work")
+
+    async def _write(self, commit: Commit) -> None:
+        await self._quarantine(commit.quarantined)
+        if commit.records:
+            await self._copy_records(commit.records)
+        changed = [(last, key) for key, last in commit.last.items() if last != commit.expected.get(key)]
+        async with self._db.cursor() as cursor:
+            await cursor.executemany(_ADVANCE, changed)
+
+    async def _copy_records(self, records: Sequence[Accepted]) -> None:
+        ids = [record_id(record.source_id, record.seq) for record in records]
+        bodies = [(key, body) for key, record in zip(ids, records, strict=True) for body in record.bodies]
+        events = [(key, body) for key, body in bodies if isinstance(body, Event)]
+        for _, event in events:
+            if event.kind == DECLARED:
+                await self._declare(event)
+        await self._copy_batches([(key, body) for key, body in bodies if isinstance(body, Batch)])
+        await self._copy_tallies([(key, body) for key, body in bodies if isinstance(body, Tally)])
+        await self._insert_events(events)
+        gateway_ns, rows = [one.gateway_ns for one in records], [one.rows for one in records]
+        await self._copy(copying.RECORD, copying.record_rows(ids, gateway_ns, rows))
+
+    async def _copy_batches(self, batches: Sequence[tuple[int, Batch]]) -> None:
+        if not batches:
+            return
+        tag_id = np.concatenate([(await self._ids(one.asset, one.tags))[one.tag] for _, one in batches])
+        sizes = [len(one) for _, one in batches]
+        record = np.repeat(np.array([key for key, _ in batches], np.int64), sizes)
+        ts_ns = np.concatenate([one.ts_ns for _, one in batches])
+        value = np.concatenate([one.value for _, one in batches])
+        quality = np.concatenate([one.quality for _, one in batches])
+        if self.engine == "timescale":
+            direct = "on" if len(ts_ns) >= self._direct_rows else "off"
+            await self._db.execute(f"SET LOCAL timescaledb.enable_direct_compress_copy = {direct}".encode())
+        await self._copy(copying.MEASUREMENT, copying.measurement_rows(ts_ns, value, record, tag_id, quality))
+        await self._note(int(ts_ns.min()), int(ts_ns.max()))
+
+    async def _copy_tallies(self, tallies: Sequence[tuple[int, Tally]]) -> None:
+        if not tallies:
+            return
+        tag_id = np.concatenate([(await self._ids(one.asset, one.tags))[one.tag] for _, one in tallies])
+        record = np.repeat(np.array([key for key, _ in tallies], np.int64), [len(one) for _, one in tallies])
+        minute = np.concatenate([one.minute_ns for _, one in tallies])
+        expected = np.concatenate([one.expected for _, one in tallies])
+        missing = np.concatenate([one.missing for _, one in tallies])
+        await self._copy(copying.TALLY, copying.tally_rows(minute, record, tag_id, expected, missing))
+
+    async def _copy(self, statement: str, rows: bytes) -> None:
+        async with self._db.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            await copy.write(copying.BEGIN + rows + copying.END)
+
+    async def _note(self, first_ns: int, last_ns: int) -> None:
+        """Tells plain PostgreSQL which hours have new rows; at most once in NOTE_S for the same hours."""
+        if self.engine == "timescale":
+            return
+        now = time.monotonic()
+        hours = range(first_ns // 3_600_000_000_000, last_ns // 3_600_000_000_000 + 1)
+        if all(now - self._noted.get(hour, -NOTE_S) < NOTE_S for hour in hours):
+            return
+        await self._db.execute(_TOUCHED, [first_ns / 1e9, last_ns / 1e9])
+        self._noted = {hour: at for hour, at in self._noted.items() if now - at < NOTE_S} | dict.fromkeys(hours, now)
+
+    async def _ids(self, asset: str, tags: tuple[str, ...]) -> copying.Ids:
+        """(len(tags),) tag ids; tags never seen before are made."""
+        found = self._tag_ids.get((asset, tags))
+        if found is None:
+            asset_id = await self._asset_id(asset)
+            await self._db.execute(_NEW_TAGS, [asset_id, list(tags)])
+            by_name = dict(await self._all(_TAGS, [asset_id]))
+            found = np.array([by_name[name] for name in tags], np.int32)
+            self._tag_ids[asset, tags] = found
+        return found
+
+    async def _asset_id(self, path: str) -> int:
+        await self._db.execute(_NEW_ASSET, [path])
+        rows = await self._all("SELECT asset_id FROM rootdx.asset WHERE path = %s", [path])
+        return int(rows[0][0])
+
+    async def _declare(self, event: Event) -> None:
+        """Takes names, roles and units of a machine's tags from what its gateway says of it."""
+        tags = event.data.get("tags", ())
+        asset_id = await self._asset_id(event.asset)
+        known = (event.data.get("name", ""), event.data.get("process", ""), asset_id)
+        await self._db.execute("UPDATE rootdx.asset SET name = %s, process = %s WHERE asset_id = %s", known)
+        async with self._db.cursor() as cursor:
+            await cursor.executemany(_DECLARE_TAG, [{**_NOTHING, **tag, "asset_id": asset_id} for tag in tags])
+
+    async def _insert_events(self, events: Sequence[tuple[int, Event]]) -> None:
+        rows = []
+        for key, one in events:
+            said = (one.kind, one.key, one.ts_ns / 1e9, int(one.severity), one.text, json.dumps(dict(one.data)), key)
+            rows.append((one.id, one.phase.value, await self._asset_id(one.asset), *said))
+        if rows:
+            async with self._db.cursor() as cursor:
+                await cursor.executemany(_EVENT, rows)
+
+    async def _quarantine(self, items: Sequence[Quarantined]) -> None:
+        if items:
+            async with self._db.cursor() as cursor:
+                await cursor.executemany(_QUARANTINE, [_quarantine_row(one) for one in items])
+
+    async def maintain(self) -> bool:
+        """What a plain server must be told to do now and then; true where there is more to do."""
+        with _translated():
+            return bool((await self._all("SELECT rootdx.maintain()"))[0][0])
+
+    async def quarantine(self, *, resolved: bool = False) -> list[tuple[Any, ...]]:
+        """What lies there: id, gateway, seq, body, cause, reason, rows, arrivals, arrived, resolved, bytes."""
+        with _translated():
+            return await self._all(_QUARANTINE_LIST, [resolved])
+
+    async def retry(self, quarantine_id: int, gateway_ns: int, bodies: Sequence[tuple[int, int, Body]]) -> None:
+        """Stores bodies (source_id, seq, body) that lay in quarantine and marks the entry resolved, all or nothing.
+
+        Raises:
+            BadData: the entry is resolved already, or the server still refuses; nothing was written.
+        """
+        with _translated():
+            async with self._db.transaction():
+                cursor = await self._db.execute(_RESOLVE, [quarantine_id])
+                if cursor.rowcount != 1:
+                    raise BadData(f"quarantine {quarantine_id}: no such entry, or it is resolved already")
+                for source_id, seq, body in bodies:
+                    key = record_id(source_id, seq)
+                    if isinstance(body, Batch):
+                        undo = losses.tally_of(body, Cause.QUARANTINED)
+                        await self._copy_batches([(key, body)])
+                        await self._copy_tallies([(key, _negated(undo))])
+                    elif isinstance(body, Tally):
+                        await self._copy_tallies([(key, body)])
+                    else:
+                        await self._insert_events([(key, body)])
+        log.info("quarantine resolved id=%d bodies=%d gateway_ns=%d", quarantine_id, len(bodies), gateway_ns)
+
+    async def _all(self, query: str, args: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+        return await (await self._db.execute(query.encode(), args)).fetchall()
+
+
+def _negated(tally: Tally) -> Tally:
+    return Tally(tally.asset, tally.tags, tally.minute_ns, tally.tag, tally.expected, -tally.missing)
+
+
+def _quarantine_row(one: Quarantined) -> tuple[Any, ...]:
+    digest = hashlib.sha256(one.content).digest()
+    reason = one.reason.replace("\0", "\\0")[:2000]
+    return (one.source_id, one.seq, one.body, one.cause, reason, one.rows, one.content, digest)
+
+
+_ENTER: Final = "INSERT INTO rootdx.ledger (gateway, epoch) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+_ENTRY: Final = "SELECT source_id, gateway, epoch, last_seq FROM rootdx.ledger WHERE gateway = %s AND epoch = %s"
+_LOCK_LEDGER: Final = (
+    "SELECT source_id, last_seq FROM rootdx.ledger WHERE source_id = ANY(%s) ORDER BY source_id FOR UPDATE"
+)
+_ADVANCE: Final = "UPDATE rootdx.ledger SET last_seq = %s, last_commit = now() WHERE source_id = %s"
+_TOUCHED: Final = "SELECT rootdx.touched(to_timestamp(%s), to_timestamp(%s))"
+_NEW_ASSET: Final = "INSERT INTO rootdx.asset (path) VALUES (%s) ON CONFLICT DO NOTHING"
+_NEW_TAGS: Final = (
+    "INSERT INTO rootdx.tag (asset_id, name) SELECT %s, unnest(%s::text[]) ON CONFLICT (asset_id, name) DO NOTHING"
+)
+_TAGS: Final = "SELECT name, tag_id FROM rootdx.tag WHERE asset_id = %s"
+_NOTHING: Final = {"role": "", "unit": "", "low": None, "high": None, "every_s": None, "text": ""}
+_DECLARE_TAG: Final = """
+    INSERT INTO rootdx.tag (asset_id, name, role, unit, low, high, every_s, text)
+    VALUES (%(asset_id)s, %(name)s, %(role)s, %(unit)s, %(low)s, %(high)s, %(every_s)s, %(text)s)
+    ON CONFLICT (asset_id, name) DO UPDATE SET (role, unit, low, high, every_s, text)
+        = (EXCLUDED.role, EXCLUDED.unit, EXCLUDED.low, EXCLUDED.high, EXCLUDED.every_s, EXCLUDED.text)"""
+_EVENT: Final = """
+    INSERT INTO rootdx.event (id, phase, asset_id, kind, key, ts, severity, text, data, record)
+    VALUES (%s, %s, %s, %s, %s, to_timestamp(%s), %s, %s, %s, %s) ON CONFLICT DO NOTHING"""
+_QUARANTINE: Final = """
+    INSERT INTO rootdx.quarantine (source_id, seq, body, cause, reason, rows, bytes, digest)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (digest, source_id, seq, body) DO UPDATE
+        SET arrivals = rootdx.quarantine.arrivals + 1, arrived = now()"""
+_QUARANTINE_LIST: Final = """
+    SELECT q.id, l.gateway, q.seq, q.body, q.cause, q.reason, q.rows, q.arrivals, q.arrived, q.resolved, q.bytes,
+           q.source_id
+    FROM rootdx.quarantine q LEFT JOIN rootdx.ledger l USING (source_id)
+    WHERE %s OR q.resolved IS NULL ORDER BY q.id"""
+_RESOLVE: Final = "UPDATE rootdx.quarantine SET resolved = now() WHERE id = %s AND resolved IS NULL"
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: StoreSettings) -> AsyncIterator[Store]:
+    """A store on a migrated database.
+
+    Raises:
+        Unavailable: no database there.
+        ConfigError: wrong password, too old, not migrated, ahead of this program.
+    """
+    db = await connect(store_dsn(settings), settings.connect_timeout_s)
+    try:
+        with _translated():
+            engine = await check_schema(db)
+        yield Store(db, engine, settings.direct_columnstore_rows)
+    finally:
+        with contextlib.suppress(psycopg.Error):
+            await db.close()
+
+
+async def connect(dsn: str, timeout_s: int) -> Connection:
+    """A connection with autocommit.
+
+    Raises:
+        Unavailable: no database there (yet).
+        ConfigError: it refuses us, or the DSN cannot be read.
+    """
+    try:
+        return await psycopg.AsyncConnection.connect(
+            dsn, autocommit=True, connect_timeout=timeout_s, application_name="rootdx", keepalives_idle=15
+        )
+    except psycopg.OperationalError as error:
+        said = str(error).strip()
+        refused = ("password authentication failed", "no password supplied", "role ", "no pg_hba.conf entry")
+        if any(word in said for word in refused) or 'database "' in said:
+            raise ConfigError(f"store.dsn: {said}; check user, password and database name") from error
+        raise Unavailable(f"database: {said}") from error
+    except psycopg.ProgrammingError as error:
+        raise ConfigError(f"store.dsn: not a connection string: {str(error).strip()}") from error
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise Unavailable(f"database: {str(error).strip()}") from error
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable) as error:
+        raise ConfigError(f"database: {str(error).strip()}; run `rootdx migrate` and use its roles") from error
+    except psycopg.Error as error:
+        raise BadData(f"database: {str(error).strip()}") from error

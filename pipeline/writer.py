@@ -1,0 +1,328 @@
+"""PROCESS: bus to one transaction to announcement. Operated as writer.md says.
+
+* Many records of many gateways share a transaction, bounded in rows and milliseconds; the next group is gathered and
+  unpacked while the last one is being committed.
+* Commit, then announce; never the other way round. What is announced was read under a lock in that transaction.
+* A record or body that can never be stored goes to the quarantine with its bytes, in the same transaction, and the
+  stream goes on.
+* No memory between sessions: whatever goes wrong, the session is thrown away, the ledger is read again, and the
+  gateways send again what is not in it.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from prometheus_client import start_http_server
+
+from pipeline import losses, metrics, wire
+from pipeline.bus import Delivery, Session, connected
+from pipeline.errors import BadData, Unavailable
+from pipeline.ledger import Verdict, decide
+from pipeline.model import BAD_BIT, EARLIEST_NS, LATEST_NS, Batch, Body, Cause, Event, Tally
+from pipeline.service import keep, wall_ns
+from pipeline.settings import Settings, WriterSettings
+from pipeline.store import Accepted, Commit, Entry, Quarantined, Store, opened
+from pipeline.topics import ALL_RECORDS, Committed, committed_topic, gateway_of
+
+log = logging.getLogger(__name__)
+
+MAINTAIN_S: Final = 60.0
+LONGEST_WAIT_S: Final = 5.0
+"""Between tries to reach database or broker."""
+LARGEST_COUNT: Final = (1 << 31) - 1
+LONGEST_TEXT: Final = 200
+"""Characters of an asset path or tag name."""
+
+
+async def run(settings: Settings) -> None:
+    """Writes until cancelled, through every absence of broker and database."""
+    if settings.writer.metrics_port:
+        start_http_server(settings.writer.metrics_port)
+
+    async def attempt() -> None:
+        async with opened(settings.store) as store:
+            metrics.store_up.set(1)
+            log.info("store connected engine=%s", store.engine)
+            try:
+                topics, queue = [ALL_RECORDS], settings.writer.group.queue_messages
+                async with connected(settings.bus, "rootdx-writer", topics, queue) as session:
+                    log.info("bus connected host=%s port=%d", settings.bus.host, settings.bus.port)
+                    await _Session(store, session, settings.writer).run()
+            finally:
+                metrics.store_up.set(0)
+
+    await keep("writer", attempt, longest_wait_s=LONGEST_WAIT_S)
+
+
+@dataclass(slots=True)
+class _Group:
+    """What is being gathered for one transaction, and whom to tell of it."""
+
+    commit: Commit = field(default_factory=Commit)
+    touched: set[int] = field(default_factory=set)
+    holes: set[int] = field(default_factory=set)
+    kept: dict[tuple[int, int], wire.Frame] = field(default_factory=dict)
+    rows: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def is_empty(self) -> bool:
+        return not (self.touched or self.commit.quarantined)
+
+
+class _Session:
+    """One life of a store and a bus connection."""
+
+    def __init__(self, store: Store, bus: Session, settings: WriterSettings) -> None:
+        self._store, self._bus, self._limits = store, bus, settings.group
+        self._entries: dict[tuple[str, bytes], Entry] = {}
+        self._by_id: dict[int, Entry] = {}
+        self._last: dict[int, int] = {}  # as it will be once every group gathered so far is committed
+        self._ready: asyncio.Queue[_Group] = asyncio.Queue(1)
+        self._store_busy = asyncio.Lock()
+
+    async def run(self) -> None:
+        for entry in await self._store.ledger():
+            self._know(entry)
+        newest = {entry.gateway: entry for entry in self._by_id.values()}
+        for entry in newest.values():
+            await self._announce(entry, hole=True)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._gather(), name="writer.gather")
+                tasks.create_task(self._commit(), name="writer.commit")
+                tasks.create_task(self._maintain(), name="writer.maintain")
+        except* Unavailable as group:
+            raise Unavailable(str(group.exceptions[0])) from group
+
+    def _know(self, entry: Entry) -> None:
+        self._entries[entry.gateway, entry.epoch.bytes] = entry
+        self._by_id[entry.source_id] = entry
+        self._last[entry.source_id] = entry.last
+
+    async def _gather(self) -> None:
+        group = _Group()
+        deliveries = self._bus.deliveries()
+        waiting: asyncio.Task[Sequence[Delivery]] = asyncio.ensure_future(anext(deliveries))
+        try:
+            while True:
+                patience = None if group.is_empty() else self._patience(group)
+                await asyncio.wait([waiting], timeout=patience)
+                if waiting.done():
+                    try:
+                        arrived = waiting.result()
+                    except StopAsyncIteration as error:
+                        raise Unavailable("bus: the broker closed the session") from error
+                    waiting = asyncio.ensure_future(anext(deliveries))
+                    for delivery in arrived:
+                        group = await self._take(group, delivery)
+                if not group.is_empty() and self._patience(group) <= 0:
+                    group = await self._hand_over(group)
+        finally:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            await deliveries.aclose()  # type: ignore[attr-defined]
+
+    def _patience(self, group: _Group) -> float:
+        return max(0.0, group.began + self._limits.wait_ms / 1000 - time.monotonic())
+
+    async def _hand_over(self, group: _Group) -> _Group:
+        await self._ready.put(group)
+        return _Group()
+
+    async def _take(self, group: _Group, delivery: Delivery) -> _Group:
+        if group.is_empty():
+            group.began = time.monotonic()
+        try:
+            gateway = gateway_of(delivery.topic)
+            for frame in wire.frames(delivery.payload):
+                _check_source(frame, gateway)
+                await self._judge(group, frame)
+                if group.rows >= self._limits.rows:
+                    group = await self._hand_over(group)
+        except BadData as error:
+            metrics.quarantined.labels("frame").inc()
+            group.commit.quarantined.append(Quarantined("frame", str(error), delivery.payload))
+        return group
+
+    async def _judge(self, group: _Group, frame: wire.Frame) -> None:
+        entry = self._entries.get((frame.source, frame.epoch.bytes))
+        if entry is None:
+            async with self._store_busy:
+                entry = await self._store.enter(frame.source, frame.epoch)
+            self._know(entry)
+        key = entry.source_id
+        group.touched.add(key)
+        group.commit.expected.setdefault(key, self._last[key])
+        match decide(self._last[key], frame.previous, frame.seq):
+            case Verdict.DUPLICATE:
+                metrics.duplicates_dropped.labels(frame.source).inc()
+            case Verdict.HOLE:
+                metrics.holes.labels(frame.source).inc()
+                group.holes.add(key)
+            case Verdict.COMMIT:
+                self._accept(group, entry, frame)
+                self._last[key] = group.commit.last[key] = frame.seq
+                group.holes.discard(key)
+
+    def _accept(self, group: _Group, entry: Entry, frame: wire.Frame) -> None:
+        key, bodies = entry.source_id, list[Body]()
+        try:
+            told = wire.record(frame).bodies
+        except BadData as error:
+            self._set_aside(
+                group, Quarantined("payload", str(error), wire.frame(frame), key, frame.seq, None, frame.rows)
+            )
+            told = ()
+        rows = 0
+        for place, body in enumerate(told):
+            reason = refusal(body)
+            if reason is None:
+                bodies.append(body)
+                rows += len(body) if isinstance(body, Batch) else 0
+                continue
+            lost = len(body) if isinstance(body, Batch) else 0
+            packed = wire.pack([body])
+            self._set_aside(group, Quarantined("body", reason, packed, key, frame.seq, place, lost))
+            if isinstance(body, Batch) and named(body) is None:
+                bodies.append(losses.tally_of(body, Cause.QUARANTINED))
+        group.commit.records.append(Accepted(key, frame.seq, frame.gateway_ns, rows, bodies))
+        group.rows += rows
+        group.kept[key, frame.seq] = frame
+
+    @staticmethod
+    def _set_aside(group: _Group, one: Quarantined) -> None:
+        metrics.quarantined.labels(one.cause).inc()
+        log.warning("quarantined cause=%s seq=%s reason=%s", one.cause, one.seq, one.reason)
+        group.commit.quarantined.append(one)
+
+    async def _commit(self) -> None:
+        while True:
+            group = await self._ready.get()
+            started = time.monotonic()
+            async with self._store_busy:
+                try:
+                    await self._store.commit(group.commit)
+                except BadData as error:
+                    log.warning("transaction refused, going record by record cause=%s", error)
+                    await self._one_by_one(group)
+            metrics.commit_seconds.observe(time.monotonic() - started)
+            self._count(group.commit)
+            for key in group.touched:
+                entry = self._by_id[key]
+                last = group.commit.last.get(key, group.commit.expected[key])
+                self._by_id[key] = entry = Entry(key, entry.gateway, entry.epoch, last)
+                await self._announce(entry, hole=key in group.holes)
+
+    async def _one_by_one(self, group: _Group) -> None:
+        """The server refuses something that our own checks let pass: find it, set it aside, keep the rest."""
+        believed = dict(group.commit.expected)
+        if group.commit.quarantined:
+            await self._store.commit(Commit(quarantined=group.commit.quarantined))
+        for record in group.commit.records:
+            key = record.source_id
+            before, after = {key: believed[key]}, {key: record.seq}
+            try:
+                await self._store.commit(Commit([record], [], before, after))
+            except BadData as error:
+                frame = wire.frame(group.kept[key, record.seq])
+                aside = Quarantined("refused", str(error), frame, key, record.seq, None, record.rows)
+                metrics.quarantined.labels(aside.cause).inc()
+                lost = [losses.tally_of(body, Cause.QUARANTINED) for body in record.bodies if isinstance(body, Batch)]
+                empty = Accepted(key, record.seq, record.gateway_ns, 0, lost)
+                await self._store.commit(Commit([empty], [aside], before, after))
+            believed[key] = record.seq
+
+    async def _announce(self, entry: Entry, *, hole: bool) -> None:
+        topic, said = committed_topic(entry.gateway), Committed(entry.epoch, entry.last)
+        await self._bus.publish(topic, said.payload(), retain=True)
+        if hole:
+            await self._bus.publish(topic, Committed(entry.epoch, entry.last, hole=True).payload())
+
+    def _count(self, commit: Commit) -> None:
+        for record in commit.records:
+            gateway = self._by_id[record.source_id].gateway
+            metrics.committed_records.labels(gateway).inc()
+            metrics.committed_rows.labels(gateway).inc(record.rows)
+            if record.rows:
+                metrics.last_commit.labels(gateway).set(time.time())
+        if commit.records:
+            newest = commit.records[-1]
+            age_s = (wall_ns() - newest.gateway_ns) / 1e9
+            metrics.lag_seconds.labels(self._by_id[newest.source_id].gateway).set(age_s)
+
+    async def _maintain(self) -> None:
+        while True:
+            more = True
+            while more:
+                async with self._store_busy:
+                    more = await self._store.maintain()
+            await asyncio.sleep(MAINTAIN_S)
+
+
+def refusal(body: Body) -> str | None:
+    """Why a body can never be stored, None where it can."""
+    wrong = named(body)
+    if wrong is not None:
+        return wrong
+    match body:
+        case Batch():
+            return _batch_refusal(body)
+        case Event():
+            return _event_refusal(body)
+        case Tally():
+            return _tally_refusal(body)
+
+
+def named(body: Body) -> str | None:
+    """What is wrong with the names in a body, None where nothing is."""
+    names = [body.asset, *(() if isinstance(body, Event) else body.tags)]
+    for name in names:
+        if not 0 < len(name) <= LONGEST_TEXT or not name.isprintable():
+            return f"name {name[:40]!r}: expected 1 to {LONGEST_TEXT} printable characters"
+    if not isinstance(body, Event) and len(set(body.tags)) != len(body.tags):
+        return f"body of {body.asset}: a tag is named twice"
+    return None
+
+
+def _batch_refusal(batch: Batch) -> str | None:
+    if len(batch) and (int(batch.ts_ns.min()) < EARLIEST_NS or int(batch.ts_ns.max()) > LATEST_NS):
+        where = batch.ts_ns[np.argmax((batch.ts_ns < EARLIEST_NS) | (batch.ts_ns > LATEST_NS))]
+        stamp = np.datetime_as_string(np.datetime64(int(where), "ns"), unit="s")
+        return f"row of {batch.asset} at {stamp}Z: expected a time from 2000 to 2099; check the device's clock"
+    if bool((~np.isfinite(batch.value) & (batch.quality < BAD_BIT)).any()):
+        return f"row of {batch.asset}: a value that is no number and claims to be good"
+    return None
+
+
+def _event_refusal(event: Event) -> str | None:
+    if not EARLIEST_NS <= event.ts_ns <= LATEST_NS:
+        return f"event {event.kind!r} of {event.asset}: expected a time from 2000 to 2099"
+    said = f"{event.kind}{event.key}{event.text}"
+    if "\0" in said or "\\u0000" in json.dumps(dict(event.data)):
+        return f"event {event.kind!r} of {event.asset}: holds a NUL character"
+    if said.encode("utf-8", "ignore").decode() != said:
+        return f"event {event.kind!r} of {event.asset}: holds half a surrogate pair"
+    return None
+
+
+def _tally_refusal(tally: Tally) -> str | None:
+    if not len(tally):
+        return None
+    if int(tally.minute_ns.min()) < EARLIEST_NS or int(tally.minute_ns.max()) > LATEST_NS:
+        return f"tally of {tally.asset}: expected minutes from 2000 to 2099"
+    least = min(int(tally.expected.min()), int(tally.missing.min()))
+    most = max(int(tally.expected.max()), int(tally.missing.max()))
+    if least < 0 or most > LARGEST_COUNT:
+        return f"tally of {tally.asset}: counts from {least} to {most}, expected 0 to {LARGEST_COUNT}"
+    return None
+
+
+def _check_source(frame: wire.Frame, gateway: str) -> None:
+    if frame.source != gateway:
+        raise BadData(f"frame of gateway {frame.source!r} on the topic of {gateway!r}")
