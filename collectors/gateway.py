@@ -1,0 +1,354 @@
+"""PROCESS: machine files in, one task a machine, one spool, forward. Operated as gateway.md says.
+
+* What a session hands over, the counts that go with it and what the session wants to remember are one append: after a
+  crash either all of it happened or nothing.
+* A machine's trouble is its own: a dead device, or a file it contradicts, delays no other machine.
+* Cancelling is stopping: what was read is stored, open minutes are told, the spool is drained for a bounded time.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Final, NoReturn, Protocol
+
+from prometheus_client import start_http_server
+
+from collectors.completeness import Accounts
+from collectors.protocols import MachineFile
+from collectors.schedule import SECOND_NS, ticks
+from collectors.source import Clock, Opening, Reading, Session, Source
+from collectors.stopping import ended, heed
+from pipeline import metrics, service
+from pipeline.errors import ConfigError, Unavailable
+from pipeline.forwarder import forward
+from pipeline.model import BAD_BIT, UNCERTAIN_BIT, Batch, Body, Cause, Event, Phase, Severity, rows_of
+from pipeline.plant import Machine, load_folder
+from pipeline.settings import Settings
+from pipeline.spool import Spool
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT_S: Final = 5.0
+"""Between two tries to reach a device."""
+CONFIG_WAIT_S: Final = 60.0
+"""Between two tries on a device that contradicts its file: a person has to change one of them."""
+BOUNDARY_S: Final = 2.0
+"""What a machine may take to store what it has read when the gateway stops."""
+DRAIN_S: Final = 5.0
+"""What the forwarder may take to hand over the rest when the gateway stops."""
+_MINUTE_S: Final = 60.0
+_GRACE_NS: Final = 5 * SECOND_NS
+"""Rows of a minute may still be on their way for this long after it has ended."""
+_NO_MORE_S: Final = 0.02
+"""A session that has nothing within this time holds nothing that was read already."""
+
+
+class Durable(Protocol):
+    """What a machine's task needs of the spool."""
+
+    notes: Mapping[str, str]
+
+    async def append(self, bodies: Sequence[Body], notes: Mapping[str, str]) -> int:
+        """Makes bodies and notes durable, all or nothing."""
+        ...
+
+
+async def run(
+    settings: Settings, clock: Clock = service.wall_ns, machine_file: type[Machine[Any]] = MachineFile
+) -> None:
+    """The gateway, until cancelled.
+
+    Args:
+        settings: of this process.
+        clock: wall clock.
+        machine_file: shape of the machine files; another one brings a protocol of its own.
+
+    Raises:
+        ConfigError: a file or setting is wrong.
+    """
+    gateway = settings.gateway
+    plant, machines = load_folder(gateway.plant, machine_file)
+    log.info("gateway name=%s plant=%s/%s machines=%d", gateway.name, plant.enterprise, plant.site, len(machines))
+    with _metrics_server(gateway.metrics_port):
+        async with Spool(gateway.spool, source=gateway.name, clock=clock) as spool, asyncio.TaskGroup() as group:
+            forwarding = group.create_task(forward(spool, settings.bus, gateway.forward), name="forward")
+            try:
+                await collect(machines, spool, gateway.name, clock)
+            finally:
+                await _drain(spool, forwarding)
+                if not forwarding.done():  # its own end is the group's to tell
+                    await ended(forwarding)
+
+
+async def collect(machines: Mapping[str, Machine[Any]], spool: Durable, name: str, clock: Clock) -> None:
+    """Reads all machines into `spool` until cancelled; then every one of them closes its books."""
+    collectors = [Collector(asset, machine, spool, name, clock) for asset, machine in machines.items()]
+    async with asyncio.TaskGroup() as group:
+        for collector in collectors:
+            group.create_task(collector.run(), name=f"machine {collector.asset}")
+        group.create_task(_every_minute(collectors, clock), name="minutes")
+
+
+async def _every_minute(collectors: Sequence["Collector"], clock: Clock) -> None:
+    async for tick in ticks(_MINUTE_S, clock):
+        for collector in collectors:
+            await collector.minute(tick.ns)
+
+
+async def _drain(spool: Spool, forwarding: "asyncio.Task[None]") -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while spool.pending() and not forwarding.done():  # noqa: ASYNC110  # the forwarder counts, nobody calls
+                await asyncio.sleep(0.05)
+    if spool.pending():
+        log.info("stopped before all was committed records=%d; the spool keeps them", spool.pending())
+
+
+@contextlib.contextmanager
+def _metrics_server(port: int) -> Iterator[None]:
+    if not port:
+        yield
+        return
+    try:
+        server, thread = start_http_server(port)
+    except OSError as error:
+        raise ConfigError(f"gateway.metrics_port = {port}: {error.strerror}; choose another, or 0 for none") from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Collector:
+    """One machine: keeps a session on its device, makes durable what it says, and keeps its accounts."""
+
+    def __init__(self, asset: str, machine: Machine[Any], spool: Durable, gateway: str, clock: Clock) -> None:
+        self.asset = asset
+        self._machine, self._spool, self._clock = machine, spool, clock
+        self._source: Source = machine.source
+        self._client_id = f"rootdx-{gateway}-{machine.path.replace('/', '-')}"
+        self._memory = self._note("memory")
+        self._accounts = Accounts(asset, self._tags, self._source.every_s, self._source.arrival)
+        self._books = asyncio.Lock()  # accounts and append are one step
+        self._down, self._gap = True, False
+        self._cause = Cause.GATEWAY_DOWN
+        self._onset = int(self._note("down") or 0)
+        self._wrong = ""
+        self._full = False
+        self._rows = {name: metrics.rows_read.labels(asset, name) for name in ("good", "uncertain", "bad")}
+        metrics.device_up.labels(asset).set(0)
+
+    @property
+    def _tags(self) -> tuple[str, ...]:
+        return tuple(tag.name for tag in self._machine.tag)
+
+    # ---- one machine's life ----
+
+    async def run(self) -> NoReturn:
+        """Until cancelled; then what was read is stored and the books are closed."""
+        try:
+            await self._begin()
+            while True:
+                try:
+                    await service.keep(self.asset, self._attempt, longest_wait_s=LONGEST_WAIT_S)
+                except ConfigError as error:
+                    await self._contradicted(error)
+                    await asyncio.sleep(CONFIG_WAIT_S)
+        finally:
+            metrics.device_up.labels(self.asset).set(0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BOUNDARY_S), self._books:
+                    await self._append(self._accounts.close())
+
+    async def minute(self, now_ns: int) -> None:
+        """Tells the minutes that are over, those of an outage included; called about once a minute."""
+        await _whole(self._minute(now_ns))
+
+    async def _attempt(self) -> None:
+        heed()
+        opening = Opening(self.asset, self._machine.tag, self._clock, self._client_id, self._memory)
+        try:
+            async with self._source.open(opening) as session:
+                heed()
+                await _whole(self._up())
+                await self._pull(session)
+        except Unavailable as error:
+            await _whole(self._lost(str(error)))
+            raise
+
+    async def _pull(self, session: Session) -> None:
+        readings = session.readings()
+        try:
+            async for reading in readings:
+                await _whole(self._store(reading))
+        except asyncio.CancelledError:
+            await self._take_the_rest(readings)
+            raise
+
+    async def _take_the_rest(self, readings: AsyncIterator[Reading]) -> None:
+        """Stores what the device has said already; the session may acknowledge it."""
+        with contextlib.suppress(TimeoutError, StopAsyncIteration, Unavailable):
+            while True:
+                async with asyncio.timeout(_NO_MORE_S):
+                    reading = await anext(readings)
+                async with asyncio.timeout(BOUNDARY_S):
+                    await self._store(reading)
+
+    # ---- what happens to it; each is one append, never interrupted ----
+
+    async def _begin(self) -> None:
+        """Takes up the books of the process before, and says what the machine is when that has changed."""
+        declared, before = json.dumps(self._declaration(), ensure_ascii=False), self._note("declared")
+        state = self._note("accounts")
+        bodies: list[Body] = []
+        if before and state and tuple(tag["name"] for tag in json.loads(before)["tags"]) != self._tags:
+            names = [tag["name"] for tag in json.loads(before)["tags"]]
+            old = Accounts(self.asset, names, self._source.every_s, self._source.arrival, state)
+            bodies.extend(old.close())
+            self._accounts.last_ns = old.last_ns
+        elif state:
+            self._accounts = Accounts(self.asset, self._tags, self._source.every_s, self._source.arrival, state)
+        notes = {}
+        if declared != before:
+            data = json.loads(declared)
+            bodies.append(Event(self.asset, "machine.declared", self._clock(), self._machine.name, data=data))
+            notes["declared"] = declared
+        async with self._books:
+            await self._append(bodies, **notes)
+
+    async def _up(self) -> None:
+        """A session is open."""
+        self._down, self._gap, self._wrong = False, True, ""
+        metrics.device_up.labels(self.asset).set(1)
+        async with self._books:
+            now = self._clock()
+            if self._source.arrival != "polled":  # a polled device says itself from which tick on it was read
+                await self._cover(now)
+                self._accounts.alive(now)
+            if self._onset:
+                away_s = max(0, now - self._onset) / SECOND_NS
+                log.info("recovered what=%s after_s=%.1f", self.asset, away_s)
+                data = {"away_s": round(away_s, 3)}
+                await self._append([self._outage(Phase.CLEARED, now, f"{away_s:.1f} s", data)], down="")
+                self._onset = 0
+
+    async def _lost(self, cause: str) -> None:
+        """A session ended, or could not be opened."""
+        was_up, self._down, self._gap = not self._down, True, False
+        metrics.device_up.labels(self.asset).set(0)
+        async with self._books:
+            now = self._clock()
+            if was_up:
+                self._accounts.alive(now)
+            else:
+                await self._cover(now)
+            self._cause = Cause.UNREACHABLE
+            if not self._onset:
+                self._onset = now
+                await self._append([self._outage(Phase.RAISED, now, cause, {"cause": cause})], down=str(now))
+
+    async def _contradicted(self, error: ConfigError) -> None:
+        """The device answers, and what the file says of it cannot be right."""
+        await _whole(self._lost(str(error)))
+        if str(error) != self._wrong:
+            self._wrong = str(error)
+            log.error(
+                "machine file contradicts device asset=%s error=%s retry_s=%.0f", self.asset, error, CONFIG_WAIT_S
+            )
+            event = Event(
+                self.asset, "machine.misconfigured", self._clock(), str(error), severity=Severity.ERROR, key="file"
+            )
+            async with self._books:
+                await self._append([event])
+
+    async def _store(self, reading: Reading) -> None:
+        async with self._books:
+            now = self._clock()
+            if self._gap and reading.ticks is not None:
+                await self._cover(reading.ticks[0] - 1)
+            self._gap = False
+            self._accounts.add(reading, now)
+            notes = {} if reading.memory is None else {"memory": reading.memory}
+            if await self._append(reading.bodies, **notes) and reading.memory is not None:
+                self._memory = reading.memory
+        self._count(reading.bodies)
+
+    async def _minute(self, now_ns: int) -> None:
+        async with self._books:
+            if self._down:
+                await self._cover(now_ns)
+            else:
+                self._accounts.alive(now_ns)
+            await self._append(self._accounts.over(now_ns - _GRACE_NS))
+
+    async def _cover(self, until_ns: int) -> None:
+        """Books what nobody read, and tells it in portions."""
+        while not self._accounts.cover(until_ns, self._cause):
+            await self._append(())
+
+    async def _append(self, bodies: Sequence[Body], **notes: str) -> bool:
+        """Makes bodies, ripe minutes, notes and the state of the accounts durable; False when that was not possible."""
+        everything = (*bodies, *self._accounts.ripe())
+        if not everything and not notes:
+            return True
+        texts = {f"{key}:{self.asset}": text for key, text in notes.items()}
+        try:
+            await self._spool.append(everything, texts | {f"accounts:{self.asset}": self._accounts.state()})
+        except Unavailable as error:
+            self._accounts.refuse(everything)
+            metrics.spool_dropped_rows.inc(rows_of(everything))
+            if not self._full:
+                log.error("nothing can be stored asset=%s cause=%s", self.asset, error)  # noqa: TRY400  # it is no bug
+            self._full = True
+            return False
+        self._full = False
+        return True
+
+    # ---- words and numbers ----
+
+    def _note(self, key: str) -> str:
+        return self._spool.notes.get(f"{key}:{self.asset}", "")
+
+    def _outage(self, phase: Phase, now: int, text: str, data: Mapping[str, Any]) -> Event:
+        severity = Severity.WARNING if phase is Phase.RAISED else Severity.INFO
+        return Event(self.asset, "device.unreachable", now, text, phase, severity, onset_ns=self._onset, data=data)
+
+    def _declaration(self) -> dict[str, Any]:
+        tags = [
+            {
+                "name": tag.name,
+                "role": tag.role,
+                "unit": tag.unit,
+                "low": tag.range[0] if tag.range else None,
+                "high": tag.range[1] if tag.range else None,
+                "text": tag.text,
+                "every_s": self._source.every_s,
+            }
+            for tag in self._machine.tag
+        ]
+        return {"name": self._machine.name, "process": self._machine.process, "tags": tags}
+
+    def _count(self, bodies: Sequence[Body]) -> None:
+        for body in bodies:
+            if isinstance(body, Batch):
+                bad = int((body.quality >= BAD_BIT).sum())
+                uncertain = int((body.quality >= UNCERTAIN_BIT).sum()) - bad
+                self._rows["bad"].inc(bad)
+                self._rows["uncertain"].inc(uncertain)
+                self._rows["good"].inc(len(body) - bad - uncertain)
+
+
+async def _whole(work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work` to its end although the task is cancelled meanwhile, for at most BOUNDARY_S; then it is cancelled."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=BOUNDARY_S)
+        if not task.done():
+            task.cancel()
+        raise
