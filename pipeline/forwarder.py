@@ -70,13 +70,13 @@ class _Sender:
         async for deliveries in self._session.deliveries():
             for delivery in deliveries:
                 try:
-                    await self._heard(parse_committed(delivery.payload), retained=delivery.retained)
+                    await self._heard(parse_committed(delivery.payload))
                 except BadData as error:
                     metrics.bad_data.labels("forwarder", "announcement").inc()
                     log.warning("announcement refused cause=%s", error)
         raise Unavailable("bus: the broker closed the session")
 
-    async def _heard(self, said: Committed, *, retained: bool) -> None:
+    async def _heard(self, said: Committed) -> None:
         if said.epoch != self._spool.epoch:
             return
         if said.last > self._spool.head:
@@ -87,8 +87,9 @@ class _Sender:
             self._progress = time.monotonic()
             while self._on_their_way and self._on_their_way[0] <= said.last:
                 self._on_their_way.popleft()
-            await self._spool.release(said.last)
-        elif said.last < self._committed and not retained:  # a broker may remember less than it was told
+            with contextlib.suppress(SpoolFull):  # a disk too full even to forget: the next announcement tries again
+                await self._spool.release(said.last)
+        elif said.last < self._committed and said.hole:  # without a hole it is an old announcement that came late
             await self._fell_back(said.last)
         elif said.hole and time.monotonic() - self._rewound > SETTLE_S:
             self._rewind("hole")
@@ -144,6 +145,7 @@ class _Sender:
         finally:
             for one in waits:
                 one.cancel()
+        self._spool.appended.clear()  # also while the window is full, or the next wait would not wait
         self._changed.clear()
         if self._on_their_way and time.monotonic() - self._progress > self._settings.patience_s:
             self._rewind("no progress")

@@ -1,16 +1,24 @@
-"""What a spool says of records it can no longer give: dropped, damaged or salvaged. Pure, but for `salvage`."""
+"""What a spool says of records it can no longer give: dropped, damaged or salvaged. Pure."""
 
-import contextlib
-import sqlite3
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from pipeline import metrics
-from pipeline.model import CAUSES, MINUTE_NS, Batch, Body, Cause, Event, Severity, Tally, rows_of
+from pipeline.model import (
+    CAUSES,
+    EARLIEST_NS,
+    LATEST_NS,
+    MINUTE_NS,
+    Batch,
+    Body,
+    Cause,
+    Event,
+    Severity,
+    Tally,
+    rows_of,
+)
 
 LOSS: Final = "loss"
 _SPOOL_FULL: Final = CAUSES.index(Cause.SPOOL_FULL)
@@ -22,9 +30,15 @@ def gateway_asset(source: str) -> str:
     return f"gateway/{source}"
 
 
-def tally_of(batch: Batch, cause: Cause) -> Tally:
-    """The rows of a batch as rows that will never arrive."""
-    minute = batch.ts_ns - batch.ts_ns % MINUTE_NS
+def tally_of(batch: Batch, cause: Cause, now_ns: int | None = None) -> Tally:
+    """The rows of a batch as rows that will never arrive.
+
+    With `now_ns`, a row whose time cannot be is counted there: its own minute would be past all retention.
+    """
+    ts_ns = batch.ts_ns
+    if now_ns is not None:
+        ts_ns = np.where((ts_ns < EARLIEST_NS) | (ts_ns > LATEST_NS), now_ns, ts_ns)
+    minute = ts_ns - ts_ns % MINUTE_NS
     keys, counts = np.unique(np.stack([minute, batch.tag.astype(np.int64)]), axis=1, return_counts=True)
     missing = np.zeros((len(counts), len(CAUSES)), np.int64)
     missing[:, CAUSES.index(cause)] = counts
@@ -85,48 +99,17 @@ def damaged(source: str, now_ns: int, seq: int, rows: int) -> list[Body]:
     return [Event(gateway_asset(source), LOSS, now_ns, text, severity=Severity.ERROR, key=str(seq), data=data)]
 
 
-def salvaged(source: str, now_ns: int, cause: str, aside: str, top: int, kept: Sequence[int]) -> Event:
-    """What the gateway says after it had to rescue its spool."""
-    lost = (top - kept[0] + 1 - len(kept)) if kept else 0
-    data = {"cause": "damaged", "missing_records": lost, "kept_records": len(kept), "reason": cause, "aside": aside}
-    text = f"spool file damaged ({cause}); {len(kept)} records kept, {lost} lost, the old file lies in {aside}"
+def salvaged(source: str, now_ns: int, cause: str, aside: str, kept: int, missing: int) -> Event:
+    """What the gateway says after it had to rescue its spool.
+
+    Args:
+        source: gateway.
+        now_ns: now.
+        cause: what was wrong with the file.
+        aside: folder of the damaged file.
+        kept: records that could be read.
+        missing: records certainly lost between them; what came before and after is not known.
+    """
+    data = {"cause": "damaged", "missing_records": missing, "kept_records": kept, "reason": cause, "aside": aside}
+    text = f"spool file damaged ({cause}); {kept} records kept, at least {missing} lost, the old file lies in {aside}"
     return Event(gateway_asset(source), LOSS, now_ns, text, severity=Severity.CRITICAL, key=aside, data=data)
-
-
-Salvage = tuple[dict[str, Any], dict[str, str], list[tuple[int, int, int, int, int, int, bytes]]]
-
-
-def salvage(file: Path) -> Salvage:
-    """Meta data, notes and all records with a right checksum that a damaged spool file still gives."""
-    meta: dict[str, Any] = {}
-    notes: dict[str, str] = {}
-    try:
-        db = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
-    except sqlite3.Error:
-        return meta, notes, []
-    with contextlib.closing(db):
-        meta.update(_readable(db, "SELECT key, value FROM meta"))
-        notes.update(_readable(db, "SELECT key, value FROM note"))
-        kept = [row for row in _records(db) if zlib.crc32(row[6]) == row[3]]
-    return meta, notes, kept
-
-
-def _readable(db: sqlite3.Connection, query: str) -> Iterable[tuple[Any, Any]]:
-    found: list[tuple[Any, Any]] = []
-    with contextlib.suppress(sqlite3.Error):
-        found.extend(db.execute(query))
-    return found
-
-
-def _records(db: sqlite3.Connection) -> Iterator[Any]:
-    """Every record that can be reached, from the front and, beyond the first damage, from the back."""
-    first_bad = 0
-    try:
-        for row in db.execute("SELECT * FROM record ORDER BY seq"):
-            yield row
-            first_bad = row[0]
-    except sqlite3.Error:
-        rest: list[Any] = []
-        with contextlib.suppress(sqlite3.Error):
-            rest.extend(db.execute("SELECT * FROM record WHERE seq > ? ORDER BY seq DESC", (first_bad,)))
-        yield from reversed(rest)

@@ -5,8 +5,9 @@ its checksum in `rootdx.migration`; a file that changed after it ran, or a datab
 everything. The connection needs CREATEROLE (and, for the extension, superuser) once; no process needs it afterwards.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
@@ -58,9 +59,15 @@ async def migrate(dsn: str) -> list[str]:
         ConfigError: database too old, ahead of this program, changed files, or missing rights.
         Unavailable: no database there.
     """
+    async with _administrator(dsn) as db:
+        return await _migrate(db)
+
+
+@contextlib.asynccontextmanager
+async def _administrator(dsn: str) -> AsyncIterator[Connection]:
     try:
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as db:
-            return await _migrate(db)
+            yield db
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConfigError(
             f"rootdx migrate: {str(error).strip()}; connect as a superuser or as a role with CREATEROLE that owns the "
@@ -68,6 +75,10 @@ async def migrate(dsn: str) -> list[str]:
         ) from error
     except psycopg.OperationalError as error:
         raise Unavailable(f"database: {str(error).strip()}") from error
+    except psycopg.ProgrammingError as error:
+        if error.sqlstate is not None:
+            raise
+        raise ConfigError(f"database: not a connection string: {str(error).strip()}") from error
 
 
 async def _migrate(db: Connection) -> list[str]:
@@ -130,7 +141,9 @@ async def _engine(db: Connection) -> str:
     await db.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
     version = await timescale_version(db)
     if version is None or tuple(int(part) for part in version.split("-")[0].split(".")[:2]) < OLDEST_TIMESCALE:
-        raise ConfigError(f"database: TimescaleDB {version} is too old; rootdx needs {OLDEST_TIMESCALE} or later")
+        raise ConfigError(
+            f"database: TimescaleDB {version} is too old; rootdx needs {'.'.join(map(str, OLDEST_TIMESCALE))} or later"
+        )
     return "timescale"
 
 
@@ -198,8 +211,12 @@ async def check_schema(db: Connection) -> str:
 
 
 async def set_password(dsn: str, role: str, secret: str) -> None:
-    """Lets one of our roles log in with a password."""
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as db:
+    """Lets one of our roles log in with a password.
+
+    Raises:
+        ConfigError, Unavailable: as `migrate`.
+    """
+    async with _administrator(dsn) as db:
         await db.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(secret)))
 
 

@@ -18,7 +18,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-type_float = np.float64
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint32]
@@ -29,6 +28,7 @@ EARLIEST_NS: Final = 946_684_800_000_000_000
 LATEST_NS: Final = 4_102_444_800_000_000_000 - 1
 """The last nanosecond before 2100-01-01 UTC."""
 MINUTE_NS: Final = 60_000_000_000
+HOUR_NS: Final = 60 * MINUTE_NS
 
 
 class Quality(enum.IntEnum):

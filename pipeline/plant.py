@@ -209,8 +209,8 @@ def _is_union_label(part: object) -> bool:
 def _line_of(text: str, loc: Sequence[object]) -> int | None:
     """The line of a key in a file of the two shapes we have: `[table]` and `[[array of tables]]`."""
     path = [part for part in loc if not _is_union_label(part)]
-    heads = [(i, m) for i, m in _headers(text)]
-    start, end = 0, len(text.splitlines())
+    heads = list(_headers(text))
+    start, end, found = 0, len(text.splitlines()), False
     for depth, part in enumerate(path):
         if not isinstance(part, str):
             continue
@@ -219,14 +219,14 @@ def _line_of(text: str, loc: Sequence[object]) -> int | None:
         if matches and isinstance(following, int):
             matches = matches[following : following + 1]
         if matches:
-            start = matches[0]
+            start, found = matches[0], True
             end = min((i for i, _ in heads if i > start), default=end)
     last = next((part for part in reversed(path) if isinstance(part, str)), None)
     lines = text.splitlines()
     for number in range(start, end):
         if last is not None and re.match(rf"\s*\"?{re.escape(last)}\"?\s*=", lines[number]):
             return number + 1
-    return start + 1 if start else None
+    return start + 1 if found else None
 
 
 def _headers(text: str) -> Iterator[tuple[int, str]]:

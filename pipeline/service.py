@@ -7,6 +7,7 @@
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import sys
@@ -66,7 +67,7 @@ async def keep(
 def configure_logging(level: str = "INFO") -> None:
     """Key=value lines on standard error."""
     logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
+        force=True, level=level, stream=sys.stderr, format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
     )
     for noisy in ("asyncua", "pymodbus", "mqtt"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -78,25 +79,49 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(main))
-    except* ConfigError as group:
+    except* (ConfigError, Unavailable) as group:
         wrong = _leaves(group)
     for error in wrong:
         sys.stderr.write(f"rootdx: {error}\n")
-    return EXIT_CONFIG if wrong else 0
+    if not wrong:
+        return 0
+    return EXIT_CONFIG if any(isinstance(error, ConfigError) for error in wrong) else 1
 
 
 async def _until_signal(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     loop = asyncio.get_running_loop()
     work = asyncio.create_task(main(), name="main")
+    asked = asyncio.Event()
+
+    def ask() -> None:
+        if not asked.is_set():  # a second signal must not cut the unwinding short
+            asked.set()
+            work.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel)
+        loop.add_signal_handler(number, ask)
+    insisting = asyncio.create_task(_insist(work, asked), name="insist")
     try:
         await work
     except asyncio.CancelledError:
         log.info("stopped")
     finally:
+        insisting.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+async def _insist(work: "asyncio.Task[None]", asked: asyncio.Event) -> None:
+    """Cancels again: before Python 3.12 a cancellation can get lost in `asyncio.wait_for` inside a library.
+
+    After STOP_S the process ends as it is. What is durable stays durable, so that is a crash and no worse.
+    """
+    await asked.wait()
+    await asyncio.sleep(STOP_S / 2)
+    work.cancel()
+    await asyncio.sleep(STOP_S / 2)
+    log.error("did not stop within seconds=%.0f", STOP_S)
+    os._exit(1)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

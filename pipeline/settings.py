@@ -2,13 +2,16 @@
 
 * Every key has a default that works on a bench; unknown keys are refused.
 * A secret never stands in the file: `password_file` names a file that holds it, or the environment variable
-  `ROOTDX_<NAME>` (e.g. `ROOTDX_STORE_DSN`) gives it.
+  `ROOTDX_STORE_DSN` gives the whole connection string.
+* Relative paths are taken from the file's folder.
 """
 
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, TypeVar
 
+import psycopg
+from psycopg.conninfo import make_conninfo
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from pipeline.errors import ConfigError
@@ -105,7 +108,7 @@ class WriterSettings(Frozen):
 class Settings(Frozen):
     """The whole file."""
 
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     bus: Bus = Bus()
     store: StoreSettings = StoreSettings()
     gateway: GatewaySettings = GatewaySettings()
@@ -125,7 +128,16 @@ def read_settings(file: Path | None) -> Settings:
     gateway = settings.gateway
     spool = gateway.spool.model_copy(update={"folder": base / gateway.spool.folder})
     moved = gateway.model_copy(update={"plant": base / gateway.plant, "spool": spool})
-    return settings.model_copy(update={"gateway": moved})
+    bus, store = _secret_from(settings.bus, base), _secret_from(settings.store, base)
+    return settings.model_copy(update={"gateway": moved, "bus": bus, "store": store})
+
+
+S = TypeVar("S", Bus, StoreSettings)
+
+
+def _secret_from(part: S, base: Path) -> S:
+    file = part.password_file
+    return part if file is None else part.model_copy(update={"password_file": base / file})
 
 
 def read_secret(file: Path) -> str:
@@ -138,20 +150,25 @@ def read_secret(file: Path) -> str:
         secret = file.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise ConfigError(f"{file}: cannot read the secret: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: the secret is not UTF-8 text") from error
     if not secret or not secret[0]:
         raise ConfigError(f"{file}: the first line should hold the secret, and it is empty")
     return secret[0]
 
 
 def store_dsn(store: StoreSettings) -> str:
-    """The DSN that the environment gives, or the file's with its secret."""
+    """The DSN that the environment gives, or the file's with its secret.
+
+    Raises:
+        ConfigError: the secret cannot be read, or the DSN is none.
+    """
     given = os.environ.get(DSN_ENV)
     if given:
         return given
     if store.password_file is None:
         return store.dsn
-    secret = read_secret(store.password_file)
-    from_parts = store.dsn.split("@", 1)
-    if len(from_parts) != 2 or "://" not in from_parts[0]:
-        return f"{store.dsn} password='{secret}'"
-    return f"{from_parts[0]}:{secret}@{from_parts[1]}"
+    try:
+        return make_conninfo(store.dsn, password=read_secret(store.password_file))
+    except psycopg.ProgrammingError as error:
+        raise ConfigError(f"store.dsn = {store.dsn!r}: not a connection string: {str(error).strip()}") from error

@@ -32,30 +32,30 @@ from typing import Any, Final, Self, TypeVar
 from pipeline import losses, metrics, wire
 from pipeline.errors import BadData, ConfigError, SpoolFull
 from pipeline.model import Body, rows_of
+from pipeline.reserve import LOG_PAGES, Reserve, is_full
+from pipeline.salvage import EPOCH, SCHEMA, Salvage, missing, salvage
 from pipeline.settings import SpoolSettings
 
 log = logging.getLogger(__name__)
 
 FILE: Final = "spool.sqlite"
-RESERVE: Final = "reserve.bin"
 LEAP: Final = 1 << 20
 """Numbers skipped after an unclean stop: more records than a disk cache can forget."""
 SENT_AHEAD: Final = 64
 """Records by which the durable mark of what may have been sent runs ahead, to spare an fsync a message."""
+GROUP_ROWS: Final = 100_000
+"""Rows of one record, unless one append alone has more; so a record stays below what a broker takes."""
 DROP_SHARE: Final = 16
 """A full spool drops at least 1/DROP_SHARE of its cap at once."""
 STUB_SPAN_NS: Final = 3_600_000_000_000
 """A stub swallows the next dropped records while it covers less than this."""
-LEAST_RESERVE: Final = 256 << 10
-MOST_RESERVE: Final = 8 << 20
+BUSY_S: Final = 5.0
+"""Longest wait for somebody who looks into the file with another program."""
+RATED_S: Final = 30.0
+"""Between two notes in the file of how fast it fills, for whoever looks at it from outside."""
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS note (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS record (
-    seq INTEGER PRIMARY KEY, gateway_ns INTEGER NOT NULL, rows INTEGER NOT NULL, crc INTEGER NOT NULL,
-    stub INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL, payload BLOB NOT NULL);
-"""
+_NO_ACCESS: Final = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY}
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 R = TypeVar("R")
 
@@ -99,23 +99,31 @@ class Spool:
         self.appended = asyncio.Event()
         self._settings, self._clock = settings, clock
         self._cap = int(settings.cap_mb * 1e6)
+        self._reserve = Reserve(settings.folder)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._waiting: list[_Waiting] = []
         self._wanted = asyncio.Event()
         self._state = _State()
         self._committer: asyncio.Task[None] | None = None
         self._began = time.monotonic()
+        self._rated = self._began
         self._written = 0
+        self._busy = False
+        self._sound = True
 
     async def __aenter__(self) -> Self:
-        await self._call(self._open)
+        try:
+            await self._call(self._open)
+        except BaseException:
+            self._thread.shutdown()
+            raise
         self._committer = asyncio.create_task(self._commit_groups(), name="spool")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._waiting:
+        while self._waiting or self._busy:
             self._wanted.set()
             await asyncio.sleep(0.005)
         if self._committer is not None:
@@ -149,9 +157,12 @@ class Spool:
 
     def outage_hours_left(self) -> float:
         """Hours until the cap is reached, at the rate since the start."""
-        hours = max(time.monotonic() - self._began, 1.0) / 3600
-        rate = self._written / hours
-        return (self._cap - self._state.size) / rate if rate else float("inf")
+        rate = self._rate()
+        return (self._cap - self._state.size) / rate / 3600 if rate else float("inf")
+
+    def _rate(self) -> float:
+        """Bytes a second since the start."""
+        return self._written / max(time.monotonic() - self._began, 1.0)
 
     async def append(self, bodies: Sequence[Body], notes: Mapping[str, str] | None = None) -> int:
         """Makes bodies and notes durable, all or nothing, and returns the seq of the record that holds them.
@@ -179,28 +190,42 @@ class Spool:
             await self._call(partial(self._release, last))
 
     async def _call(self, work: Callable[[], R]) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except sqlite3.DatabaseError as error:
+            self._sound = self._sound and _code(error) not in _DAMAGED
+            raise
 
     async def _commit_groups(self) -> None:
         while True:
             await self._wanted.wait()
             await asyncio.sleep(self._settings.group_s)
-            group, self._waiting = self._waiting, []
             self._wanted.clear()
+            group = self._take_group()
             if not group:
                 continue
+            self._busy = True
             (outcome,) = await asyncio.gather(self._call(partial(self._commit, group)), return_exceptions=True)
             for waiting in group:
                 if waiting.done.cancelled():
                     continue
-                if isinstance(
-                    outcome, BaseException
-                ):  # each appender raises it: full is counted, a bug ends the process
-                    waiting.done.set_exception(outcome)
+                if isinstance(outcome, BaseException):
+                    waiting.done.set_exception(outcome)  # each appender raises it; full is counted, a bug ends it all
                 else:
                     waiting.done.set_result(outcome)
+            self._busy = False
             self.appended.set()
             metrics.spool_hours_left.set(self.outage_hours_left())
+
+    def _take_group(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        rows = 0
+        while self._waiting and (not group or rows + rows_of(self._waiting[0].bodies) <= GROUP_ROWS):
+            group.append(self._waiting.pop(0))
+            rows += rows_of(group[-1].bodies)
+        if self._waiting:
+            self._wanted.set()
+        return group
 
     # Everything below runs in the spool's own thread.
 
@@ -215,29 +240,43 @@ class Spool:
                 "name a folder that this user may write and no other gateway uses"
             ) from error
         try:
+            self._open_file()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._reserve.restore(self._db)
+
+    def _open_file(self) -> None:
+        try:
             self._db = self._connect()
             self._load()
-        except sqlite3.DatabaseError as error:
-            if _is_full(error):
-                self._free_reserve()
+        except (sqlite3.DatabaseError, ValueError) as error:
+            if isinstance(error, sqlite3.Error) and is_full(error):
+                self._reserve.spend()
                 self._db = self._connect()
                 self._load()
+            elif _code(error) in _NO_ACCESS:
+                raise ConfigError(
+                    f"gateway.spool.folder = {str(self._settings.folder)!r}: {error}; name a folder on a local disk "
+                    f"that this user may write, and let no other program hold {FILE}"
+                ) from error
             else:
                 self._salvage(error)
-        self._keep_reserve()
 
     def _connect(self) -> sqlite3.Connection:
         file = self._settings.folder / FILE
-        db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA wal_autocheckpoint=500")
+        db.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
         db.execute("PRAGMA journal_size_limit=4000000")
-        db.executescript(_SCHEMA)
+        db.executescript(SCHEMA)
         return db
 
     def _load(self) -> None:
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
+        if not meta and (self._settings.folder / EPOCH).exists():
+            raise sqlite3.DatabaseError("what it held is gone")
         clean = meta.get("clean") == 1
         if meta and not clean:
             found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -255,6 +294,7 @@ class Spool:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._put(epoch=str(state.epoch), clean=0, head=state.head)
+        (self._settings.folder / EPOCH).write_text(f"{state.epoch}\n", encoding="ascii")
         self._state = state
         self.notes = dict(self._db.execute("SELECT key, value FROM note"))
         self._report()
@@ -262,7 +302,7 @@ class Spool:
     def _close(self) -> None:
         with contextlib.suppress(sqlite3.Error), self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._put(clean=1, head=self._state.head)
+            self._put(clean=int(self._sound), head=self._state.head)
         self._db.close()
         os.close(self._lock)
 
@@ -279,12 +319,9 @@ class Spool:
         try:
             seq = insert()
         except sqlite3.Error as error:
-            if not _is_full(error):
+            if not is_full(error):
                 raise
-            log.warning("spool disk full folder=%s", self._settings.folder)
-            self._free_reserve()
-            self._drop(max(2 * len(payload), self._state.size // DROP_SHARE))
-            seq = self._although_full(insert)
+            seq = self._insert_although_full(insert, len(payload))
         metrics.spool_commit_seconds.observe(time.monotonic() - started)
         metrics.spool_rows.inc(rows_of(bodies))
         return seq
@@ -294,6 +331,9 @@ class Spool:
         with _transaction(self._db):
             self._write(seq, self._clock(), rows, payload, stub=0)
             self._db.executemany("INSERT OR REPLACE INTO note VALUES (?, ?)", list(notes.items()))
+            if time.monotonic() - self._rated > RATED_S:
+                self._rated = time.monotonic()
+                self._put(bytes_per_s=self._rate())
         self._state.head = seq
         self._state.records += 1
         self._state.size += len(payload)
@@ -328,6 +368,25 @@ class Spool:
             self._state.may_be_sent = mark
         return found
 
+    def _insert_although_full(self, insert: Callable[[], int], size: int) -> int:
+        if self._reserve.spent:
+            self._reserve.restore(self._db)  # somebody may have made room
+        else:
+            log.warning("spool disk full folder=%s", self._settings.folder)
+            self._reserve.spend(self._db)
+        if not self._reserve.spent:
+            return insert()
+        for last_try in (False, True):
+            self._drop(max(2 * size, self._state.size // DROP_SHARE))
+            try:
+                return insert()
+            except sqlite3.Error as error:
+                if not is_full(error):
+                    raise
+                if last_try:
+                    raise SpoolFull(f"{self._settings.folder}: disk full; make room on it") from error
+        raise AssertionError
+
     def _mark_sent(self, mark: int) -> None:
         with _transaction(self._db):
             self._put(may_be_sent=mark)
@@ -338,7 +397,8 @@ class Spool:
         self._state.records -= freed
         self._state.size -= size
         self._report()
-        self._keep_reserve()
+        if self._reserve.spent:
+            self._reserve.restore(self._db)
 
     def _delete(self, last: int) -> tuple[int, int]:
         with _transaction(self._db):
@@ -359,11 +419,11 @@ class Spool:
             try:
                 return work()
             except sqlite3.Error as error:
-                if not _is_full(error):
+                if not is_full(error):
                     raise
                 if last_try:
                     raise SpoolFull(f"{self._settings.folder}: disk full; make room on it") from error
-                self._free_reserve()
+                self._reserve.spend(self._db)
         raise AssertionError
 
     def _make_room(self, coming: int) -> None:
@@ -424,46 +484,40 @@ class Spool:
         metrics.spool_records.set(self._state.records)
         metrics.spool_bytes.set(self._state.size)
 
-    def _keep_reserve(self) -> None:
-        """A file that is given up when the disk is full, so that there is room to write what is being dropped."""
-        reserve = self._settings.folder / RESERVE
-        want = min(max(self._cap // DROP_SHARE, LEAST_RESERVE), MOST_RESERVE)
-        if reserve.exists():
-            return
-        with contextlib.suppress(OSError):
-            disk = os.statvfs(self._settings.folder)
-            if disk.f_bavail * disk.f_frsize < 4 * want:
-                return
-            with reserve.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, want)
-
-    def _free_reserve(self) -> None:
-        (self._settings.folder / RESERVE).unlink(missing_ok=True)
-
-    def _salvage(self, cause: sqlite3.DatabaseError) -> None:
+    def _salvage(self, cause: Exception) -> None:
         """Sets the damaged file aside and keeps every record that can still be read from it."""
         folder = self._settings.folder
         aside = folder / f"damaged-{self._clock()}"
         aside.mkdir()
         with contextlib.suppress(AttributeError, sqlite3.Error):
             self._db.close()
-        for name in (FILE, FILE + "-wal", FILE + "-shm"):
+        for name in (FILE, FILE + "-wal", FILE + "-shm", EPOCH):
             with contextlib.suppress(FileNotFoundError):
                 (folder / name).rename(aside / name)
-        meta, notes, rows = losses.salvage(aside / FILE)
+        found = salvage(aside / FILE)
         self._db = self._connect()
-        top = max((row[0] for row in rows), default=0)
-        known = {key: meta[key] for key in ("epoch", "released", "may_be_sent", "head") if key in meta}
         with _transaction(self._db):
-            self._put(**known, clean=0)
-            self._db.executemany("INSERT OR REPLACE INTO note VALUES (?, ?)", list(notes.items()))
-            self._db.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._put(**self._identity(found, aside), clean=0)
+            self._db.executemany("INSERT OR REPLACE INTO note VALUES (?, ?)", list(found.notes.items()))
+            self._db.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?)", found.rows)
         self._load()
-        told = losses.salvaged(self.source, self._clock(), str(cause), aside.name, top, [row[0] for row in rows])
-        lost = int(told.data["missing_records"])
+        kept, lost = len(found.rows), missing(found.rows, LEAP)
         metrics.spool_damaged.inc(lost)
-        log.error("spool damaged cause=%s kept=%d lost=%d aside=%s", cause, len(rows), lost, aside)
+        log.error("spool damaged cause=%s kept=%d lost=%d aside=%s", cause, kept, lost, aside)
+        told = losses.salvaged(self.source, self._clock(), str(cause), aside.name, kept, lost)
         self._insert(wire.pack([told]), 0, {})
+
+    @staticmethod
+    def _identity(found: Salvage, aside: Path) -> dict[str, object]:
+        """The old identity as long as the numbers given under it are known; else a new spool begins."""
+        meta = {key: found.meta[key] for key in ("released", "may_be_sent", "head") if key in found.meta}
+        with contextlib.suppress(KeyError, ValueError, TypeError):
+            return {**{key: int(value) for key, value in meta.items()}, "epoch": str(uuid.UUID(found.meta["epoch"]))}
+        if found.rows:  # any of them may have been sent
+            with contextlib.suppress(OSError, ValueError):
+                epoch = uuid.UUID((aside / EPOCH).read_text(encoding="ascii").strip())
+                return {"epoch": str(epoch), "may_be_sent": found.rows[-1][0]}
+        return {}
 
 
 @contextlib.contextmanager
@@ -478,9 +532,9 @@ def _transaction(db: sqlite3.Connection) -> Any:
         raise
 
 
-def _is_full(error: sqlite3.Error) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and (code & 0xFF) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 where there is none."""
+    return int(getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def _lock(folder: Path) -> int:

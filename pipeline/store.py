@@ -11,10 +11,11 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +25,7 @@ from pipeline import copying, losses
 from pipeline.errors import BadData, ConfigError, Unavailable
 from pipeline.ledger import record_id
 from pipeline.migrate import Connection, check_schema
-from pipeline.model import Batch, Body, Cause, Event, Tally
+from pipeline.model import HOUR_NS, Batch, Body, Cause, Event, Int64s, Tally
 from pipeline.settings import StoreSettings, store_dsn
 
 log = logging.getLogger(__name__)
@@ -129,10 +130,53 @@ class Store:
             BadData: the server refuses a value; nothing was written.
             ConfigError: rights or schema are wrong; nothing was written.
         """
-        with _translated():
-            async with self._db.transaction():
-                await self._fence(commit.expected)
-                await self._write(commit)
+        async with self._transaction():
+            await self._fence(commit.expected)
+            await self._write(commit)
+
+    async def commit_bodies(self, record: Accepted, before: int, aside: Callable[[int, BadData], Quarantined]) -> None:
+        """One record whose whole the server refused: every body that it takes, the others into the quarantine.
+
+        Args:
+            record: next in its spool.
+            before: last seq of that spool.
+            aside: makes the quarantine entry of a body from its position and what the server said.
+
+        Raises:
+            Unavailable, ConfigError, BadData: as `commit`; nothing was written.
+        """
+        async with self._transaction():
+            await self._fence({record.source_id: before})
+            for place, body in enumerate(record.bodies):
+                try:
+                    await self._try(record, [body])
+                except BadData as error:
+                    await self._quarantine([aside(place, error)])
+                    if isinstance(body, Batch):
+                        record.rows -= len(body)
+                        with contextlib.suppress(BadData):
+                            await self._try(record, [losses.tally_of(body, Cause.QUARANTINED)])
+            await self._write(
+                Commit([replace(record, bodies=())], [], {record.source_id: before}, {record.source_id: record.seq})
+            )
+
+    async def _try(self, record: Accepted, bodies: Sequence[Body]) -> None:
+        """Bodies alone, in a savepoint."""
+        key = record_id(record.source_id, record.seq)
+        async with self._transaction():
+            await self._copy_bodies([(key, body) for body in bodies])
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        """What is rolled back in the database is forgotten here too: ids of new tags, hours noted."""
+        try:
+            with _translated():
+                async with self._db.transaction():
+                    yield
+        except BaseException:
+            self._tag_ids.clear()
+            self._noted.clear()
+            raise
 
     async def _fence(self, expected: Mapping[int, int]) -> None:
         if not expected:
@@ -151,16 +195,18 @@ class Store:
 
     async def _copy_records(self, records: Sequence[Accepted]) -> None:
         ids = [record_id(record.source_id, record.seq) for record in records]
-        bodies = [(key, body) for key, record in zip(ids, records, strict=True) for body in record.bodies]
+        await self._copy_bodies([(key, body) for key, one in zip(ids, records, strict=True) for body in one.bodies])
+        gateway_ns, rows = [one.gateway_ns for one in records], [one.rows for one in records]
+        await self._copy(copying.RECORD, copying.record_rows(ids, gateway_ns, rows))
+
+    async def _copy_bodies(self, bodies: Sequence[tuple[int, Body]]) -> None:
         events = [(key, body) for key, body in bodies if isinstance(body, Event)]
         for _, event in events:
             if event.kind == DECLARED:
                 await self._declare(event)
-        await self._copy_batches([(key, body) for key, body in bodies if isinstance(body, Batch)])
-        await self._copy_tallies([(key, body) for key, body in bodies if isinstance(body, Tally)])
+        await self._copy_batches([(key, body) for key, body in bodies if isinstance(body, Batch) and len(body)])
+        await self._copy_tallies([(key, body) for key, body in bodies if isinstance(body, Tally) and len(body)])
         await self._insert_events(events)
-        gateway_ns, rows = [one.gateway_ns for one in records], [one.rows for one in records]
-        await self._copy(copying.RECORD, copying.record_rows(ids, gateway_ns, rows))
 
     async def _copy_batches(self, batches: Sequence[tuple[int, Batch]]) -> None:
         if not batches:
@@ -175,7 +221,7 @@ class Store:
             direct = "on" if len(ts_ns) >= self._direct_rows else "off"
             await self._db.execute(f"SET LOCAL timescaledb.enable_direct_compress_copy = {direct}".encode())
         await self._copy(copying.MEASUREMENT, copying.measurement_rows(ts_ns, value, record, tag_id, quality))
-        await self._note(int(ts_ns.min()), int(ts_ns.max()))
+        await self._note(ts_ns)
 
     async def _copy_tallies(self, tallies: Sequence[tuple[int, Tally]]) -> None:
         if not tallies:
@@ -191,15 +237,15 @@ class Store:
         async with self._db.cursor() as cursor, cursor.copy(statement.encode()) as copy:
             await copy.write(copying.BEGIN + rows + copying.END)
 
-    async def _note(self, first_ns: int, last_ns: int) -> None:
+    async def _note(self, ts_ns: Int64s) -> None:
         """Tells plain PostgreSQL which hours have new rows; at most once in NOTE_S for the same hours."""
         if self.engine == "timescale":
             return
         now = time.monotonic()
-        hours = range(first_ns // 3_600_000_000_000, last_ns // 3_600_000_000_000 + 1)
-        if all(now - self._noted.get(hour, -NOTE_S) < NOTE_S for hour in hours):
+        hours = np.unique(ts_ns // HOUR_NS).tolist()
+        if all(now - self._noted.get(hour, -math.inf) < NOTE_S for hour in hours):
             return
-        await self._db.execute(_TOUCHED, [first_ns / 1e9, last_ns / 1e9])
+        await self._db.execute(_TOUCHED, [[hour * 3600 for hour in hours]])
         self._noted = {hour: at for hour, at in self._noted.items() if now - at < NOTE_S} | dict.fromkeys(hours, now)
 
     async def _ids(self, asset: str, tags: tuple[str, ...]) -> copying.Ids:
@@ -207,15 +253,20 @@ class Store:
         found = self._tag_ids.get((asset, tags))
         if found is None:
             asset_id = await self._asset_id(asset)
-            await self._db.execute(_NEW_TAGS, [asset_id, list(tags)])
             by_name = dict(await self._all(_TAGS, [asset_id]))
+            new = [name for name in tags if name not in by_name]
+            if new:
+                await self._db.execute(_NEW_TAGS, [asset_id, new])
+                by_name = dict(await self._all(_TAGS, [asset_id]))
             found = np.array([by_name[name] for name in tags], np.int32)
             self._tag_ids[asset, tags] = found
         return found
 
     async def _asset_id(self, path: str) -> int:
-        await self._db.execute(_NEW_ASSET, [path])
-        rows = await self._all("SELECT asset_id FROM rootdx.asset WHERE path = %s", [path])
+        rows = await self._all(_ASSET, [path])
+        if not rows:  # looked up first: an insert that finds its conflict burns an id
+            await self._db.execute(_NEW_ASSET, [path])
+            rows = await self._all(_ASSET, [path])
         return int(rows[0][0])
 
     async def _declare(self, event: Event) -> None:
@@ -230,7 +281,7 @@ class Store:
     async def _insert_events(self, events: Sequence[tuple[int, Event]]) -> None:
         rows = []
         for key, one in events:
-            said = (one.kind, one.key, one.ts_ns / 1e9, int(one.severity), one.text, json.dumps(dict(one.data)), key)
+            said = (one.kind, one.key, one.ts_ns // 1000, int(one.severity), one.text, json.dumps(dict(one.data)), key)
             rows.append((one.id, one.phase.value, await self._asset_id(one.asset), *said))
         if rows:
             async with self._db.cursor() as cursor:
@@ -257,21 +308,13 @@ class Store:
         Raises:
             BadData: the entry is resolved already, or the server still refuses; nothing was written.
         """
-        with _translated():
-            async with self._db.transaction():
-                cursor = await self._db.execute(_RESOLVE, [quarantine_id])
-                if cursor.rowcount != 1:
-                    raise BadData(f"quarantine {quarantine_id}: no such entry, or it is resolved already")
-                for source_id, seq, body in bodies:
-                    key = record_id(source_id, seq)
-                    if isinstance(body, Batch):
-                        undo = losses.tally_of(body, Cause.QUARANTINED)
-                        await self._copy_batches([(key, body)])
-                        await self._copy_tallies([(key, _negated(undo))])
-                    elif isinstance(body, Tally):
-                        await self._copy_tallies([(key, body)])
-                    else:
-                        await self._insert_events([(key, body)])
+        async with self._transaction():
+            cursor = await self._db.execute(_RESOLVE, [quarantine_id])
+            if cursor.rowcount != 1:
+                raise BadData(f"quarantine {quarantine_id}: no such entry, or it is resolved already")
+            keyed = [(record_id(source_id, seq), body) for source_id, seq, body in bodies]
+            undo = [(key, losses.tally_of(body, Cause.QUARANTINED)) for key, body in keyed if isinstance(body, Batch)]
+            await self._copy_bodies([*keyed, *((key, _negated(tally)) for key, tally in undo)])
         log.info("quarantine resolved id=%d bodies=%d gateway_ns=%d", quarantine_id, len(bodies), gateway_ns)
 
     async def _all(self, query: str, args: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
@@ -294,7 +337,8 @@ _LOCK_LEDGER: Final = (
     "SELECT source_id, last_seq FROM rootdx.ledger WHERE source_id = ANY(%s) ORDER BY source_id FOR UPDATE"
 )
 _ADVANCE: Final = "UPDATE rootdx.ledger SET last_seq = %s, last_commit = now() WHERE source_id = %s"
-_TOUCHED: Final = "SELECT rootdx.touched(to_timestamp(%s), to_timestamp(%s))"
+_TOUCHED: Final = "SELECT rootdx.touched(to_timestamp(hour)) FROM unnest(%s::bigint[]) hour"
+_ASSET: Final = "SELECT asset_id FROM rootdx.asset WHERE path = %s"
 _NEW_ASSET: Final = "INSERT INTO rootdx.asset (path) VALUES (%s) ON CONFLICT DO NOTHING"
 _NEW_TAGS: Final = (
     "INSERT INTO rootdx.tag (asset_id, name) SELECT %s, unnest(%s::text[]) ON CONFLICT (asset_id, name) DO NOTHING"
@@ -308,7 +352,8 @@ _DECLARE_TAG: Final = """
         = (EXCLUDED.role, EXCLUDED.unit, EXCLUDED.low, EXCLUDED.high, EXCLUDED.every_s, EXCLUDED.text)"""
 _EVENT: Final = """
     INSERT INTO rootdx.event (id, phase, asset_id, kind, key, ts, severity, text, data, record)
-    VALUES (%s, %s, %s, %s, %s, to_timestamp(%s), %s, %s, %s, %s) ON CONFLICT DO NOTHING"""
+    VALUES (%s, %s, %s, %s, %s, to_timestamp(0) + %s * INTERVAL '1 microsecond', %s, %s, %s, %s)
+    ON CONFLICT DO NOTHING"""
 _QUARANTINE: Final = """
     INSERT INTO rootdx.quarantine (source_id, seq, body, cause, reason, rows, bytes, digest)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
@@ -365,9 +410,18 @@ async def connect(dsn: str, timeout_s: int) -> Connection:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise Unavailable(f"database: {str(error).strip()}") from error
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable) as error:
-        raise ConfigError(f"database: {str(error).strip()}; run `rootdx migrate` and use its roles") from error
     except psycopg.Error as error:
-        raise BadData(f"database: {str(error).strip()}") from error
+        said, state = f"database: {str(error).strip()}", error.sqlstate or ""
+        if state.startswith(_TOO_MUCH):
+            raise BadData(said) from error
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or state.startswith(_READ_ONLY):
+            raise Unavailable(said) from error
+        if state in _SCHEMA_WRONG:
+            raise ConfigError(f"{said}; run `rootdx migrate` and use its roles") from error
+        raise BadData(said) from error
+
+
+_TOO_MUCH: Final = "54"  # a document nested too deep and the like: PostgreSQL's limits, met by one item
+_READ_ONLY: Final = "25"  # read-only after a failover, and the like
+_SCHEMA_WRONG: Final = {"42501", "42P01", "42703", "42883", "3F000"}
+"""No right to, no such table, column, function, schema."""

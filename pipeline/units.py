@@ -20,12 +20,12 @@ _FACTOR: Final = re.compile(r"(?P<unit>[^\d{}.+-][^\d{}.+-]*|10[*^]|1)?(?P<power
 def is_unit(text: str) -> bool:
     """Whether `text` is a unit of the subset above.
 
-    >>> [is_unit(u) for u in ("Cel", "kW.h/t", "m/s", "uS/cm", "A/dm2", "%{wt}", "1", "[pH]")]
-    [True, True, True, True, True, True, True, True]
+    >>> [is_unit(u) for u in ("Cel", "kW.h/t", "m/s", "uS/cm", "A/dm2", "%{wt}", "/min", "1", "[pH]")]
+    [True, True, True, True, True, True, True, True, True]
     >>> [is_unit(u) for u in ("°C", "degC", "kwh", "µS/cm", "", "m//s")]
     [False, False, False, False, False, False]
     """
-    return bool(text) and all(_is_factor(part) for part in re.split(r"[./]", text))
+    return bool(text) and all(_is_factor(part) for part in re.split(r"[./]", text.removeprefix("/")))
 
 
 def _is_factor(text: str) -> bool:

@@ -30,7 +30,9 @@ LARGEST_PAYLOAD: Final = 64 << 20
 """Bytes a payload may unpack to; a frame that claims more is refused before a byte is unpacked."""
 
 MOST_ROWS: Final = 1 << 20
-"""Rows of one body; constant columns unpack to this many from a few bytes."""
+"""Rows of one payload, tallies included; constant columns unpack to this many from a few bytes."""
+MOST_BODIES: Final = 1 << 16
+"""Bodies of one payload."""
 
 _HEAD: Final = struct.Struct("<3sBII16sQQqIH")  # magic version length crc epoch seq previous gateway_ns rows name
 _CRC_FROM: Final = 12
@@ -71,8 +73,16 @@ class Frame:
 
 
 def pack(bodies: Sequence[Body], level: int = 1) -> bytes:
-    """The payload of a record: bodies, compressed by zstd."""
-    return _compressor(level).compress(b"".join(_part(body) for body in bodies))
+    """The payload of a record: bodies, compressed by zstd.
+
+    Raises:
+        ValueError: more than `unpack` would take back, or a name that the layout cannot hold; a bug of the caller.
+    """
+    plain = b"".join(_part(body) for body in bodies)
+    rows = sum(len(body) for body in bodies if not isinstance(body, Event))
+    if rows > MOST_ROWS or len(bodies) > MOST_BODIES or len(plain) > LARGEST_PAYLOAD:
+        raise ValueError(f"{len(bodies)} bodies of {rows} rows and {len(plain)} bytes are too much for one record")
+    return _compressor(level).compress(plain)
 
 
 def frame(held: Frame) -> bytes:
@@ -135,7 +145,14 @@ def unpack(payload: bytes) -> tuple[Body, ...]:
         plain = _decompressor().decompress(payload, max_output_size=size)
     except zstandard.ZstdError as error:
         raise BadData(f"payload of {len(payload)} bytes is not a zstd frame: {error}") from error
-    return tuple(_body(kind, content) for kind, content in _parts(plain))
+    bodies: list[Body] = []
+    rows = 0
+    for kind, content in _parts(plain):
+        bodies.append(_body(kind, content, MOST_ROWS - rows))
+        rows += 0 if isinstance(bodies[-1], Event) else len(bodies[-1])
+        if len(bodies) > MOST_BODIES:
+            raise BadData(f"payload of more than {MOST_BODIES} bodies")
+    return tuple(bodies)
 
 
 def record(held: Frame) -> Record:
@@ -189,12 +206,12 @@ def _parts(plain: bytes) -> Iterator[tuple[int, memoryview]]:
         at += length
 
 
-def _body(kind: int, content: memoryview) -> Body:
+def _body(kind: int, content: memoryview, most_rows: int) -> Body:
     match kind:
         case 1:
-            return Batch(**_read_columns(content, _BATCH_LAYOUT))
+            return Batch(**_read_columns(content, _BATCH_LAYOUT, most_rows))
         case 2:
-            return Tally(**_read_columns(content, _TALLY_LAYOUT))
+            return Tally(**_read_columns(content, _TALLY_LAYOUT, most_rows))
         case 3:
             return _event(bytes(content).rstrip(b"\0"))
         case _:
@@ -220,12 +237,12 @@ def _is_constant(column: npt.NDArray[Any]) -> bool:
     return column[1].tobytes() == first and bool((column.view(f"V{column[0].nbytes}").ravel() == np.void(first)).all())
 
 
-def _read_columns(content: memoryview, layout: Sequence[tuple[str, str, int]]) -> dict[str, Any]:
+def _read_columns(content: memoryview, layout: Sequence[tuple[str, str, int]], most_rows: int) -> dict[str, Any]:
     if len(content) < _BATCH.size:
         raise BadData("columns end inside their header")
     asset_bytes, name_bytes, n, constant = _BATCH.unpack_from(content)
-    if n > MOST_ROWS:
-        raise BadData(f"body of {n} rows; at most {MOST_ROWS} are accepted")
+    if n > most_rows:
+        raise BadData(f"body of {n} rows; at most {MOST_ROWS} are accepted in one payload")
     at = _BATCH.size
     text = bytes(content[at : at + asset_bytes + name_bytes])
     at += math.ceil((asset_bytes + name_bytes) / 8) * 8
@@ -247,6 +264,8 @@ def _read_columns(content: memoryview, layout: Sequence[tuple[str, str, int]]) -
 
 @lru_cache(maxsize=1024)
 def _names(tags: tuple[str, ...]) -> bytes:
+    if any(not tag or "\n" in tag for tag in tags):
+        raise ValueError(f"tag names {tags!r}: an empty one or one with a line break cannot be told from two")
     return "\n".join(tags).encode()
 
 
@@ -260,7 +279,7 @@ def _texts(asset: bytes, names: bytes) -> tuple[str, tuple[str, ...]]:
 
 def _event_bytes(event: Event) -> bytes:
     said = [event.asset, event.kind, event.ts_ns, event.text, event.phase, event.severity, event.key, event.onset_ns]
-    return json.dumps([*said, dict(event.data)], ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps([*said, dict(event.data)], separators=(",", ":")).encode()  # ASCII: half a surrogate passes too
 
 
 def _event(content: bytes) -> Event:

@@ -10,11 +10,13 @@
 """
 
 import asyncio
-import json
 import logging
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -27,7 +29,7 @@ from pipeline.ledger import Verdict, decide
 from pipeline.model import BAD_BIT, EARLIEST_NS, LATEST_NS, Batch, Body, Cause, Event, Tally
 from pipeline.service import keep, wall_ns
 from pipeline.settings import Settings, WriterSettings
-from pipeline.store import Accepted, Commit, Entry, Quarantined, Store, opened
+from pipeline.store import DECLARED, Accepted, Commit, Entry, Quarantined, Store, opened
 from pipeline.topics import ALL_RECORDS, Committed, committed_topic, gateway_of
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ MAINTAIN_S: Final = 60.0
 LONGEST_WAIT_S: Final = 5.0
 """Between tries to reach database or broker."""
 LARGEST_COUNT: Final = (1 << 31) - 1
+DEEPEST: Final = 32
+"""Levels of an event's data."""
 LONGEST_TEXT: Final = 200
 """Characters of an asset path or tag name."""
 
@@ -67,7 +71,6 @@ class _Group:
     commit: Commit = field(default_factory=Commit)
     touched: set[int] = field(default_factory=set)
     holes: set[int] = field(default_factory=set)
-    kept: dict[tuple[int, int], wire.Frame] = field(default_factory=dict)
     rows: int = 0
     began: float = field(default_factory=time.monotonic)
 
@@ -175,9 +178,8 @@ class _Session:
         try:
             told = wire.record(frame).bodies
         except BadData as error:
-            self._set_aside(
-                group, Quarantined("payload", str(error), wire.frame(frame), key, frame.seq, None, frame.rows)
-            )
+            rows = min(frame.rows, LARGEST_COUNT)  # whatever the header says, the quarantine has a column for it
+            self._set_aside(group, Quarantined("payload", str(error), wire.frame(frame), key, frame.seq, None, rows))
             told = ()
         rows = 0
         for place, body in enumerate(told):
@@ -190,10 +192,9 @@ class _Session:
             packed = wire.pack([body])
             self._set_aside(group, Quarantined("body", reason, packed, key, frame.seq, place, lost))
             if isinstance(body, Batch) and named(body) is None:
-                bodies.append(losses.tally_of(body, Cause.QUARANTINED))
+                bodies.append(losses.tally_of(body, Cause.QUARANTINED, frame.gateway_ns))
         group.commit.records.append(Accepted(key, frame.seq, frame.gateway_ns, rows, bodies))
         group.rows += rows
-        group.kept[key, frame.seq] = frame
 
     @staticmethod
     def _set_aside(group: _Group, one: Quarantined) -> None:
@@ -229,13 +230,8 @@ class _Session:
             before, after = {key: believed[key]}, {key: record.seq}
             try:
                 await self._store.commit(Commit([record], [], before, after))
-            except BadData as error:
-                frame = wire.frame(group.kept[key, record.seq])
-                aside = Quarantined("refused", str(error), frame, key, record.seq, None, record.rows)
-                metrics.quarantined.labels(aside.cause).inc()
-                lost = [losses.tally_of(body, Cause.QUARANTINED) for body in record.bodies if isinstance(body, Batch)]
-                empty = Accepted(key, record.seq, record.gateway_ns, 0, lost)
-                await self._store.commit(Commit([empty], [aside], before, after))
+            except BadData:
+                await self._store.commit_bodies(record, believed[key], partial(_refused, record))
             believed[key] = record.seq
 
     async def _announce(self, entry: Entry, *, hole: bool) -> None:
@@ -265,6 +261,14 @@ class _Session:
             await asyncio.sleep(MAINTAIN_S)
 
 
+def _refused(record: Accepted, place: int, error: BadData) -> Quarantined:
+    body = record.bodies[place]
+    rows = len(body) if isinstance(body, Batch) else 0
+    metrics.quarantined.labels("refused").inc()
+    log.warning("quarantined cause=refused seq=%d body=%d reason=%s", record.seq, place, error)
+    return Quarantined("refused", str(error), wire.pack([body]), record.source_id, record.seq, place, rows)
+
+
 def refusal(body: Body) -> str | None:
     """Why a body can never be stored, None where it can."""
     wrong = named(body)
@@ -283,10 +287,17 @@ def named(body: Body) -> str | None:
     """What is wrong with the names in a body, None where nothing is."""
     names = [body.asset, *(() if isinstance(body, Event) else body.tags)]
     for name in names:
-        if not 0 < len(name) <= LONGEST_TEXT or not name.isprintable():
-            return f"name {name[:40]!r}: expected 1 to {LONGEST_TEXT} printable characters"
+        wrong = _name_refusal(name)
+        if wrong is not None:
+            return wrong
     if not isinstance(body, Event) and len(set(body.tags)) != len(body.tags):
         return f"body of {body.asset}: a tag is named twice"
+    return None
+
+
+def _name_refusal(name: str) -> str | None:
+    if not 0 < len(name) <= LONGEST_TEXT or not name.isprintable():
+        return f"name {name[:40]!r}: expected 1 to {LONGEST_TEXT} printable characters"
     return None
 
 
@@ -303,12 +314,39 @@ def _batch_refusal(batch: Batch) -> str | None:
 def _event_refusal(event: Event) -> str | None:
     if not EARLIEST_NS <= event.ts_ns <= LATEST_NS:
         return f"event {event.kind!r} of {event.asset}: expected a time from 2000 to 2099"
-    said = f"{event.kind}{event.key}{event.text}"
-    if "\0" in said or "\\u0000" in json.dumps(dict(event.data)):
-        return f"event {event.kind!r} of {event.asset}: holds a NUL character"
+    where = f"event {event.kind!r} of {event.asset}"
+    texts = list(_texts([event.kind, event.key, event.text, dict(event.data)]))
+    if texts[-1:] == [None]:
+        return f"{where}: holds NaN, an infinite number, or more than {DEEPEST} levels of data"
+    said = "".join(text for text in texts if text is not None)
+    if "\0" in said:
+        return f"{where}: holds a NUL character"
     if said.encode("utf-8", "ignore").decode() != said:
-        return f"event {event.kind!r} of {event.asset}: holds half a surrogate pair"
-    return None
+        return f"{where}: holds half a surrogate pair"
+    return _declaration_refusal(event) if event.kind == DECLARED else None
+
+
+def _texts(data: object, depth: int = 0) -> Iterator[str | None]:
+    """Every text in a JSON value; None, and an end, at what JSON or the database has no place for."""
+    if depth > DEEPEST or (isinstance(data, float) and not math.isfinite(data)):
+        yield None
+    elif isinstance(data, str):
+        yield data
+    elif isinstance(data, dict | list):
+        for one in chain(data, data.values()) if isinstance(data, dict) else data:
+            for text in _texts(one, depth + 1):
+                yield text
+                if text is None:
+                    return
+
+
+def _declaration_refusal(event: Event) -> str | None:
+    tags = event.data.get("tags", [])
+    well = isinstance(tags, list) and all(isinstance(tag, dict) and isinstance(tag.get("name"), str) for tag in tags)
+    if not well or not all(isinstance(event.data.get(key, ""), str) for key in ("name", "process")):
+        return f"event {event.kind!r} of {event.asset}: expected name, process and a list of tags, each with a name"
+    wrong = [tag["name"] for tag in tags if _name_refusal(tag["name"]) is not None]
+    return _name_refusal(wrong[0]) if wrong else None
 
 
 def _tally_refusal(tally: Tally) -> str | None:

@@ -53,11 +53,10 @@ FROM (SELECT DISTINCT hour FROM touched_hour) t
 JOIN measurement_1m m ON m.bucket >= t.hour AND m.bucket < t.hour + INTERVAL '1 hour'
 GROUP BY 1, 2;
 
-CREATE FUNCTION touched(since timestamptz, until timestamptz) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO touched_hour (hour)
-    SELECT generate_series(date_bin('1 hour', since, TIMESTAMPTZ '2000-01-01 00:00+00'), until, INTERVAL '1 hour')
+CREATE FUNCTION touched(hour timestamptz) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO touched_hour (hour) VALUES (touched.hour)
 $$;
-COMMENT ON FUNCTION touched IS 'Told by the writer which time its rows cover.';
+COMMENT ON FUNCTION touched IS 'Told by the writer which hours its rows lie in.';
 
 -- A note is at least five minutes old before its hour is summed up, and the writer repeats a note every half minute
 -- while rows come. So no row can slip in between.
@@ -70,6 +69,10 @@ BEGIN
     GROUP BY t.hour HAVING max(t.at) < clock_timestamp() - INTERVAL '5 minutes' ORDER BY t.hour LIMIT 1;
     IF due IS NULL THEN
         RETURN false;
+    END IF;
+    IF due < now() - INTERVAL '400 days' THEN -- its raw rows are gone; the summary that is there stays
+        DELETE FROM touched_hour t WHERE t.hour = due AND t.id <= upto;
+        RETURN true;
     END IF;
     DELETE FROM bucket_1m b WHERE b.bucket >= due AND b.bucket < due + INTERVAL '1 hour';
     DELETE FROM bucket_1h b WHERE b.bucket = due;

@@ -44,10 +44,11 @@ FROM measurement_1m
 GROUP BY 1, 2
 WITH NO DATA;
 
--- A refresh recomputes only what was invalidated, so a long window costs nothing and reaches every late row.
-SELECT add_continuous_aggregate_policy('measurement_1m', start_offset => INTERVAL '60 days',
+-- A refresh recomputes only what was invalidated, so a long window costs nothing and reaches every late row. It ends
+-- before retention begins: where the raw rows are gone, the summary that is there stays.
+SELECT add_continuous_aggregate_policy('measurement_1m', start_offset => INTERVAL '398 days',
     end_offset => INTERVAL '2 minutes', schedule_interval => INTERVAL '1 minute');
-SELECT add_continuous_aggregate_policy('measurement_1h', start_offset => INTERVAL '60 days',
+SELECT add_continuous_aggregate_policy('measurement_1h', start_offset => INTERVAL '398 days',
     end_offset => INTERVAL '2 hours', schedule_interval => INTERVAL '15 minutes');
 
 -- Compressed only after the longest outage a spool can hold (gateway.spool.cap_hours, 14 days as shipped).
@@ -64,5 +65,5 @@ SELECT add_retention_policy('tally', INTERVAL '10 years');
 CREATE FUNCTION maintain() RETURNS boolean LANGUAGE sql AS $$ SELECT false $$;
 COMMENT ON FUNCTION maintain IS 'Called by the writer about once a minute; here the background jobs do the work.';
 
-CREATE FUNCTION touched(since timestamptz, until timestamptz) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
-COMMENT ON FUNCTION touched IS 'Told by the writer which time its rows cover; here the extension notes that itself.';
+CREATE FUNCTION touched(hour timestamptz) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
+COMMENT ON FUNCTION touched IS 'Told by the writer which hours its rows lie in; here the extension notes that itself.';
