@@ -1,0 +1,303 @@
+"""The command `rootdx`.
+
+Commands only parse, call and print; what they call lives in the modules named after it. Exit codes: 0 done, 1 a check
+failed or something is unavailable, 2 misused, 78 a file or setting is wrong.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from collectors import gateway as gateway_process
+from collectors.probe import probe as probe_machine
+from collectors.protocols import MachineFile
+from pipeline import migrate as migration, service, writer as writer_process
+from pipeline.errors import EXIT_CONFIG, ConfigError, RootdxError
+from pipeline.plant import load
+from pipeline.settings import Settings, read_settings, store_dsn
+from rootdx import demo as demo_plant, doctor as doctor_checks, passwords, quarantine
+from rootdx.texts import say
+from simulators.errors import InputError
+from simulators.replay import Speed
+from simulators.run import MACHINES, Endpoint, Options, serve
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Shop-floor data platform for root-process plants: device to hypertable, exactly once.",
+)
+quarantine_app = typer.Typer(no_args_is_help=True, help="What could not be stored: look at it, retry it, take it out.")
+app.add_typer(quarantine_app, name="quarantine")
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Settings file (TOML). Without it: defaults for a bench.")
+]
+Seconds = Annotated[str | None, typer.Option("--for", help="Stop after this long, e.g. 60s, 10min, 2h.")]
+
+
+def main() -> None:
+    """Entry point of the command."""
+    demo_plant.follow_parent()
+    service.configure_logging("WARNING")
+    try:
+        app()
+    except (ConfigError, InputError) as error:
+        sys.stderr.write(f"rootdx: {error}\n")
+        raise SystemExit(EXIT_CONFIG) from error
+    except RootdxError as error:
+        sys.stderr.write(f"rootdx: {error}\n")
+        raise SystemExit(1) from error
+
+
+@app.command(epilog="Example: rootdx demo --for 60s --check")
+def demo(
+    *,
+    duration: Seconds = None,
+    check: Annotated[
+        bool, typer.Option(help="At the end compare every value with what the machines produced.")
+    ] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help="Instead of the simulated plant, play the CSV files of this folder at full speed."),
+    ] = None,
+    speed: Annotated[float, typer.Option(help="Simulated seconds per second.")] = 1.0,
+    folder: Annotated[Path | None, typer.Option(help="Where the demo keeps its data; emptied at the start.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same plant.")] = 1,
+) -> None:
+    """A whole plant on this machine: database, broker, four simulated machines, gateway and writer, live."""
+    wish = demo_plant.Wish(
+        duration_s=None if duration is None else seconds(duration),
+        check=check, replay=replay, speed=speed, seed=seed, folder=folder or demo_plant.default_folder(),
+    )  # fmt: skip
+    raise typer.Exit(_run(demo_plant.run(wish)))
+
+
+@app.command(epilog="Example: rootdx gateway --config /etc/rootdx/rootdx.toml")
+def gateway(config: Config = None) -> None:
+    """Reads the machines of the plant folder and forwards what they say. Runs until stopped."""
+    settings = _settings(config)
+    raise typer.Exit(service.run(lambda: gateway_process.run(settings)))
+
+
+@app.command(epilog="Example: ROOTDX_STORE_DSN=postgresql://… rootdx writer --config /etc/rootdx/rootdx.toml")
+def writer(config: Config = None) -> None:
+    """Takes records from the bus into the database, exactly once. Runs until stopped."""
+    settings = _settings(config)
+    raise typer.Exit(service.run(lambda: writer_process.run(settings)))
+
+
+@app.command(epilog="Examples: rootdx simulate casting --port 1502   ·   rootdx simulate replay shots.csv --speed max")
+def simulate(
+    machine: Annotated[str, typer.Argument(help=f"One of {', '.join(MACHINES)}.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="Recordings to replay, one after the other.")] = None,
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    broker: Annotated[str, typer.Option(help="Broker of an MQTT machine, host:port.")] = "127.0.0.1:1883",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same values.")] = 1,
+    speed: Annotated[str, typer.Option(help="Simulated seconds per second; 'max' for a replay, a row a read.")] = "1",
+    faults: Annotated[Path | None, typer.Option(help="Fault timeline (TOML).")] = None,
+    truth: Annotated[Path | None, typer.Option(help="File that receives what really happened (JSON lines).")] = None,
+) -> None:
+    """A machine that is not there: its physics behind its protocol. Runs until stopped."""
+    broker_host, _, broker_port = broker.rpartition(":")
+    options = Options(
+        host=host, port=port, broker_host=broker_host or "127.0.0.1", broker_port=_port(broker_port), seed=seed,
+        speed=_speed(speed), faults=faults, truth=truth, files=tuple(files or ()),
+    )  # fmt: skip
+    service.configure_logging()
+
+    async def run() -> None:
+        await serve(machine, options, on_ready=_tell_ready)
+
+    raise typer.Exit(service.run(run))
+
+
+@app.command(epilog="Example: rootdx probe deploy/plant/dc1.toml")
+def probe(
+    file: Annotated[Path, typer.Argument(help="Machine file.")],
+    wait_s: Annotated[float, typer.Option("--wait", help="Longest wait for the device, seconds.")] = 5.0,
+) -> None:
+    """Reads every tag of a machine once and shows what it says: for commissioning."""
+    machine = load(file, MachineFile)
+    rows = _run(probe_machine(machine, wait_s=wait_s))
+    table = Table(title=say("probe.title", name=machine.name, asset=machine.path))
+    for column in (
+        "live.tag",
+        "probe.raw",
+        "live.value",
+        "probe.unit",
+        "live.quality",
+        "probe.plausible",
+        "probe.remark",
+    ):
+        table.add_column(say(column))
+    for row in rows:
+        raw = "" if row.raw is None else str(row.raw)
+        value = "" if row.value is None else f"{row.value:g}"
+        plausible = say("probe.yes" if row.plausible else "probe.no")
+        table.add_row(row.name, raw, value, row.unit, _quality(row.quality), plausible, row.error or "")
+    Console().print(table)
+    raise typer.Exit(0 if all(row.plausible for row in rows) else 1)
+
+
+@app.command(epilog="Example: rootdx migrate --dsn postgresql://postgres@db/rootdx --passwords /etc/rootdx/secrets")
+def migrate(
+    config: Config = None,
+    dsn: Annotated[
+        str | None, typer.Option(help="Administrator's connection; else the settings' or the environment's.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--passwords", help="Make passwords for writer and reader and keep them here.")
+    ] = None,
+) -> None:
+    """Brings the database to this program's schema; safe to run again."""
+    target = dsn or store_dsn(_settings(config).store)
+    done = _run(migration.migrate(target))
+    for name in done:
+        typer.echo(say("migrate.applied", name=name))
+    if not done:
+        typer.echo(say("migrate.nothing"))
+    if folder is not None:
+        for role, file in _run(passwords.make(target, folder)).items():
+            typer.echo(say("migrate.password", role=role, file=file))
+
+
+@app.command(epilog="Example: rootdx doctor --config /etc/rootdx/rootdx.toml")
+def doctor(
+    config: Config = None,
+    machines: Annotated[bool, typer.Option(help="Also ask every machine.")] = True,
+) -> None:
+    """Says in plain words what is wrong with this installation."""
+    findings = _run(doctor_checks.examine(config, machines=machines))
+    colours = {"ok": "green", "warning": "yellow", "failed": "bold red"}
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for one in findings:
+        table.add_row(f"[{colours[one.state]}]{say(f'doctor.{one.state}')}[/]", one.subject, one.text)
+    Console().print(table)
+    raise typer.Exit(1 if any(one.state == "failed" for one in findings) else 0)
+
+
+@quarantine_app.command("list", epilog="Example: rootdx quarantine list --format json")
+def quarantine_list(
+    config: Config = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Also what was retried with success.")] = False,
+    form: Annotated[Literal["table", "json", "csv"], typer.Option("--format")] = "table",
+) -> None:
+    """What lies there, and why."""
+    entries = _run(quarantine.entries(_settings(config).store, everything=everything))
+    if form != "table":
+        typer.echo(quarantine.as_text(entries, form), nl=False)
+        return
+    if not entries:
+        typer.echo(say("quarantine.empty"))
+        return
+    table = Table()
+    for column in ("id", "gateway", "record", "cause", "rows", "arrivals", "since", "reason"):
+        table.add_column(say(f"quarantine.{column}"))
+    for one in entries:
+        place = "" if one.seq is None else f"{one.seq}" if one.body is None else f"{one.seq}.{one.body}"
+        since = one.arrived.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(
+            str(one.id), one.gateway or "", place, one.cause, str(one.rows), str(one.arrivals), since, one.reason
+        )
+    Console().print(table)
+
+
+@quarantine_app.command("retry", epilog="Example: rootdx quarantine retry 12 13")
+def quarantine_retry(
+    ids: Annotated[list[int] | None, typer.Argument(help="Entries; none means all.")] = None, config: Config = None
+) -> None:
+    """Tries again to store entries, e.g. after an upgrade."""
+    outcomes = _run(quarantine.retry(_settings(config).store, ids or []))
+    for one in outcomes:
+        key = "quarantine.stored" if one.refused is None else "quarantine.refused"
+        typer.echo(say(key, id=one.id, rows=one.rows, reason=one.refused))
+    raise typer.Exit(1 if any(one.refused is not None for one in outcomes) else 0)
+
+
+@quarantine_app.command("export", epilog="Example: rootdx quarantine export aside.jsonl")
+def quarantine_export(
+    file: Annotated[Path, typer.Argument(help="File to write, JSON lines with the bytes in base64.")],
+    ids: Annotated[list[int] | None, typer.Argument(help="Entries; none means all.")] = None,
+    config: Config = None,
+) -> None:
+    """Writes entries with their bytes into a file, for whoever looks for the cause."""
+    entries = _run(quarantine.entries(_settings(config).store, everything=True))
+    chosen = [one for one in entries if not ids or one.id in ids]
+    quarantine.export(chosen, file)
+    typer.echo(say("quarantine.exported", entries=len(chosen), file=file))
+
+
+def seconds(text: str) -> float:
+    """A duration as people write it.
+
+    >>> seconds("90"), seconds("60s"), seconds("2min"), seconds("1.5h")
+    (90.0, 60.0, 120.0, 5400.0)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h)?", text.strip())
+    if found is None:
+        raise ConfigError(f"--for {text!r}: expected a duration as 60s, 2min or 1h")
+    return float(found[1]) * {"m": 60.0, "min": 60.0, "h": 3600.0}.get(found[2] or "s", 1.0)
+
+
+def _settings(config: Path | None) -> Settings:
+    given = config or (Path(os.environ["ROOTDX_CONFIG"]) if os.environ.get("ROOTDX_CONFIG") else None)
+    settings = read_settings(given)
+    service.configure_logging(settings.log_level)
+    return settings
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise ConfigError(f"--broker …:{text}: expected host:port, as 127.0.0.1:1883")
+    return int(text)
+
+
+def _speed(text: str) -> Speed:
+    if text == "max":
+        return "max"
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(f"--speed {text!r}: expected a number or 'max'") from error
+
+
+def _tell_ready(endpoint: Endpoint) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    logging.getLogger("simulators").info("ready %s", json.dumps({"at": now, "url": endpoint.url}))
+    typer.echo(say("simulate.ready", machine=endpoint.machine, url=endpoint.url, detail=endpoint.detail))
+    for notice in endpoint.notices:
+        typer.echo(notice)
+    sys.stdout.flush()
+
+
+def _quality(code: int | None) -> str:
+    if code is None:
+        return "–"
+    name = "bad" if code >= 0x8000_0000 else "uncertain" if code >= 0x4000_0000 else "good"
+    return f"{say(f'quality.{name}')} 0x{code:08X}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,338 @@
+"""A whole plant on one machine: embedded database and broker, simulated machines, gateway and writer.
+
+* Each part is a process of its own, as in a plant; what this process does is start, watch, show and stop them.
+* Nothing outlives it: embedded servers of a demo that was killed are found and stopped by the next (embedded.md),
+  the other children end with the pipe they hold.
+* The folder is emptied at the start and holds the logs, settings and truth of the last demo afterwards.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import tomli_w
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pipeline import migrate
+from pipeline.errors import ConfigError, Unavailable
+from rootdx import check, live, passwords, recordings
+from rootdx.embedded import Broker, Postgres, free_port
+from rootdx.recordings import Recorded
+from rootdx.texts import say
+
+GATEWAY: Final = "demo"
+FIRST_ROW_S: Final = 60.0
+STOP_S: Final = 25.0
+_PARENT: Final = "ROOTDX_DEMO_PARENT"
+SIMULATED: Final = {"dc1": "casting", "iq2": "heat_treatment", "weld1": "welding", "ni1": "surface_treatment"}
+"""Machine file and the simulator that stands in for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person asked for.
+
+    Attributes:
+        duration_s: None means until Ctrl-C.
+        check: compare at the end.
+        replay: folder of recordings, in place of the simulated plant.
+        speed: simulated seconds per second.
+        seed: of the simulators.
+        folder: where everything of the demo lies.
+    """
+
+    duration_s: float | None
+    check: bool
+    replay: Path | None
+    speed: float
+    seed: int
+    folder: Path
+
+
+@dataclass(slots=True)
+class _Plant:
+    """What runs."""
+
+    wish: Wish
+    console: Console
+    dsn: str = ""
+    broker_port: int = 0
+    machines: dict[str, str] = field(default_factory=dict)  # asset path to the name of its file and log
+    recorded: list[Recorded] = field(default_factory=list)
+    processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+
+
+def default_folder() -> Path:
+    """A folder of this user, outside any checkout; root's servers run as another account, which cannot enter /root."""
+    usual = "/var/cache" if os.geteuid() == 0 else str(Path.home() / ".cache")
+    cache = os.environ.get("XDG_CACHE_HOME") or usual
+    for base in (Path(cache), Path(tempfile.gettempdir()) / f"rootdx-{os.getuid()}"):
+        with contextlib.suppress(OSError):
+            (base / "rootdx").mkdir(parents=True, exist_ok=True)
+            if os.access(base / "rootdx", os.W_OK):
+                return base / "rootdx" / "demo"
+    raise ConfigError(f"neither {cache} nor {tempfile.gettempdir()} can be written; name a folder with --folder")
+
+
+def sample_plant() -> Path:
+    """The machine files of the sample plant: in the installed package, else in the checkout."""
+    here = Path(__file__).resolve().parent
+    return here / "plant" if (here / "plant").is_dir() else here.parent / "deploy" / "plant"
+
+
+def follow_parent() -> None:
+    """In a process of a demo: end with it, also when it is killed. Linux only; elsewhere Ctrl-C and a clean end do."""
+    parent = os.environ.get(_PARENT)
+    if parent is None or sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(parent):
+        raise SystemExit("the demo this process belonged to is gone")
+
+
+async def run(wish: Wish) -> int:
+    """Runs the demo; returns the exit code."""
+    console = Console()
+    plant = _Plant(wish, console)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        with _steps(console) as steps:
+            await _start(plant, stack, steps)
+        verdict = await _work(plant, stop)
+        console.print(say("demo.stopping"))
+        await _stop(plant)
+        if wish.check:
+            verdict = max(verdict, await _check(plant))
+    return verdict
+
+
+class _Steps:
+    """The lines of the start: what is being done, and how long it took."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    @contextlib.contextmanager
+    def step(self, key: str) -> Any:
+        task = self._progress.add_task(say(key), total=1)
+        yield
+        self._progress.update(task, completed=1)
+
+
+@contextlib.contextmanager
+def _steps(console: Console) -> Any:
+    columns = (SpinnerColumn(finished_text="[green]✔[/]"), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        yield _Steps(progress)
+
+
+async def _start(plant: _Plant, stack: contextlib.AsyncExitStack, steps: _Steps) -> None:
+    folder = plant.wish.folder
+    with steps.step("demo.step.services"):
+        postgres, broker = await _services(folder, stack)
+        plant.dsn, plant.broker_port = postgres.dsn(), broker.port
+    await stack.enter_async_context(_ended(plant))
+    with steps.step("demo.step.simulators"):
+        await _simulate(plant)
+    with steps.step("demo.step.schema"):
+        await migrate.migrate(plant.dsn)
+        secrets = await passwords.make(plant.dsn, folder / "secrets")
+        _service_file(plant, postgres.port, secrets["rootdx_reader"])
+    with steps.step("demo.step.processes"):
+        settings = _settings_file(plant, postgres.port, secrets["rootdx_writer"])
+        await _spawn(plant, "writer", ["writer", "--config", str(settings)])
+        await _spawn(plant, "gateway", ["gateway", "--config", str(settings)])
+    with steps.step("demo.step.rows"):
+        await _first_rows(plant)
+    seconds = time.monotonic() - plant.began
+    plant.console.print(say("demo.first_row", machines=len(plant.machines), seconds=seconds))
+
+
+async def _services(folder: Path, stack: contextlib.AsyncExitStack) -> tuple[Postgres, Broker]:
+    """Database and broker on an empty folder; leftovers of an earlier demo are stopped first."""
+    for server in (Postgres(folder / "database"), Broker(folder / "broker")):
+        await server.clear()
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, mode=0o755)
+    (folder / "logs").mkdir()
+    servers = Postgres(folder / "database"), Broker(folder / "broker")
+    for server in servers:
+        await stack.enter_async_context(server)
+    return servers
+
+
+async def _simulate(plant: _Plant) -> None:
+    files = plant.wish.folder / "plant"
+    files.mkdir()
+    shutil.copy(sample_plant() / "plant.toml", files / "plant.toml")
+    name = tomllib.loads((files / "plant.toml").read_text(encoding="utf-8"))
+    if plant.wish.replay is not None:
+        plant.recorded = await asyncio.to_thread(recordings.find, plant.wish.replay, plant.console)
+        for one in plant.recorded:
+            port = free_port()
+            recordings.machine_file(one, port, files / f"{one.name}.toml")
+            arguments = ["replay", *map(str, one.files), "--port", str(port), "--speed", "max"]
+            await _spawn(plant, one.name, ["simulate", *arguments])
+            plant.machines[f"{name['enterprise']}/{name['site']}/{one.path}"] = one.name
+        return
+    for machine, model in SIMULATED.items():
+        data = tomllib.loads((sample_plant() / f"{machine}.toml").read_text(encoding="utf-8"))
+        port = free_port()
+        _point(data["source"], port, plant.broker_port)
+        (files / f"{machine}.toml").write_text(tomli_w.dumps(data), encoding="utf-8")
+        plant.machines[f"{name['enterprise']}/{name['site']}/{data['path']}"] = machine
+        where = ["--broker", f"127.0.0.1:{plant.broker_port}"] if model == "welding" else ["--port", str(port)]
+        truth = ["--truth", str(plant.wish.folder / f"truth-{machine}.jsonl")]
+        pace = ["--seed", str(plant.wish.seed), "--speed", str(plant.wish.speed)]
+        await _spawn(plant, machine, ["simulate", model, *where, *pace, *truth])
+
+
+def _point(source: dict[str, Any], port: int, broker_port: int) -> None:
+    """The sample's source, at the ports of this demo."""
+    if source["protocol"] == "opcua":
+        source["url"] = f"opc.tcp://127.0.0.1:{port}"
+    else:
+        source["port"] = broker_port if source["protocol"] == "mqtt" else port
+
+
+def _settings_file(plant: _Plant, port: int, secret: Path) -> Path:
+    file = plant.wish.folder / "rootdx.toml"
+    store = {"dsn": f"postgresql://rootdx_writer@127.0.0.1:{port}/rootdx", "password_file": str(secret)}
+    gateway = {"name": GATEWAY, "plant": "plant", "spool": {"folder": "spool"}}
+    file.write_text(
+        tomli_w.dumps({"bus": {"port": plant.broker_port}, "store": store, "gateway": gateway}), encoding="utf-8"
+    )
+    return file
+
+
+def _service_file(plant: _Plant, port: int, secret: Path) -> None:
+    """A libpq service file, so that people can look into the demo's database without a password on a command line."""
+    lines = ["[rootdx]", "host=127.0.0.1", f"port={port}", "dbname=rootdx", "user=rootdx_reader"]
+    file = plant.wish.folder / "pg_service.conf"
+    file.touch(mode=0o600)
+    file.write_text("\n".join([*lines, f"password={secret.read_text().strip()}", ""]), encoding="utf-8")
+
+
+async def _spawn(plant: _Plant, name: str, arguments: Sequence[str]) -> None:
+    """One of our own processes; its words go to its log."""
+    with (plant.wish.folder / "logs" / f"{name}.log").open("wb") as log:
+        plant.processes[name] = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "rootdx.cli", *arguments,
+            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            env={**os.environ, _PARENT: str(os.getpid())},
+        )  # fmt: skip
+
+
+async def _first_rows(plant: _Plant) -> None:
+    deadline = time.monotonic() + FIRST_ROW_S
+    seen: set[str] = set()
+    while time.monotonic() < deadline:
+        _complain_of_the_dead(plant)
+        seen = await asyncio.to_thread(_assets_with_rows, plant.dsn)
+        if seen >= set(plant.machines):
+            return
+        await asyncio.sleep(0.1)
+    missing = ", ".join(sorted(set(plant.machines) - seen))
+    raise Unavailable(say("demo.no_rows", assets=missing, seconds=FIRST_ROW_S, folder=plant.wish.folder / "logs"))
+
+
+def _assets_with_rows(dsn: str) -> set[str]:
+    with psycopg.connect(dsn) as db:
+        found = db.execute(
+            "SELECT a.path FROM rootdx.asset a WHERE EXISTS (SELECT FROM rootdx.tag t "
+            "JOIN rootdx.measurement m USING (tag_id) WHERE t.asset_id = a.asset_id)"
+        )
+        return {row[0] for row in found}
+
+
+def _complain_of_the_dead(plant: _Plant) -> None:
+    for name, process in plant.processes.items():
+        if process.returncode is not None:
+            log = plant.wish.folder / "logs" / f"{name}.log"
+            raise Unavailable(say("demo.died", process=name, code=process.returncode, log=log))
+
+
+async def _work(plant: _Plant, stop: asyncio.Event) -> int:
+    """The live view until Ctrl-C, the end of the time or of the recordings."""
+    ends = asyncio.create_task(stop.wait())
+    watch = asyncio.create_task(live.show(plant.dsn, plant.wish.folder, plant.console, plant.wish.check))
+    waits = [ends, watch]
+    if plant.recorded:
+        waits.append(asyncio.create_task(_recordings_played(plant)))
+    try:
+        done, _ = await asyncio.wait(waits, timeout=plant.wish.duration_s, return_when=asyncio.FIRST_COMPLETED)
+        for one in done:
+            one.result()
+    finally:
+        for one in waits:
+            one.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+    _complain_of_the_dead(plant)
+    return 0
+
+
+async def _recordings_played(plant: _Plant) -> None:
+    """Until the last row of every recording is in the table."""
+    while not await asyncio.to_thread(check.played, plant.dsn, plant.recorded):
+        _complain_of_the_dead(plant)
+        await asyncio.sleep(0.2)
+    seconds, rows = await asyncio.to_thread(check.taken, plant.dsn)
+    lines = sum(one.rows for one in plant.recorded)
+    values = {"rows": rows, "seconds": seconds, "rate": rows / seconds if seconds else 0.0}
+    plant.console.print(say("demo.replay_done", **values, records=lines, machines=len(plant.recorded)))
+
+
+async def _stop(plant: _Plant) -> None:
+    """Machines that send by themselves first, then the gateway (which empties its spool), writer, other machines."""
+    order = ["weld1", "gateway", "writer", *plant.processes]
+    for name in dict.fromkeys(name for name in order if name in plant.processes):
+        await _end(plant.processes[name])
+        if name == "weld1":
+            await asyncio.sleep(0.5)  # what the broker still holds for the gateway
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        await asyncio.wait_for(process.wait(), STOP_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def _ended(plant: _Plant) -> AsyncIterator[None]:
+    """Whatever happens, no process of the demo is left behind."""
+    try:
+        yield
+    finally:
+        for process in plant.processes.values():
+            await _end(process)
+
+
+async def _check(plant: _Plant) -> int:
+    with plant.console.status(say("check.title")):
+        report = await asyncio.to_thread(check.examine, plant.dsn, plant.wish.folder, plant.machines, plant.recorded)
+    check.show(report, plant.console)
+    return 0 if report.passed else 1

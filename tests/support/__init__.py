@@ -1,0 +1,1 @@
+"""What tests stand on: real services, a link one can cut."""
