@@ -190,8 +190,10 @@ class _Device:
         self._waiting = True
         try:
             answer = await self._client.execute(False, request)  # noqa: FBT003  # pymodbus's signature
-        except ModbusException as error:
-            self._silent.inc()
+        except (ModbusException, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "closed" not in str(error):
+                raise
+            self._silent.inc()  # RuntimeError: uvloop knows that the device hung up, pymodbus does not yet
             raise Unavailable(f"{self._source.host}:{self._source.port} gives no answer: {error}") from error
         finally:
             self._waiting = False

@@ -1,10 +1,14 @@
 import asyncio
+import contextlib
+import socket
 import struct
+import threading
 import time
 from typing import Any
 
 import numpy as np
 import pytest
+import uvloop
 
 from collectors.source import Missed
 from pipeline.errors import Unavailable
@@ -235,3 +239,32 @@ async def test_sessions_leave_no_task_behind() -> None:
         await first_readings(one.source, opening(one, time.time_ns), 1)
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+def test_a_device_that_hangs_up_at_once_is_unavailable_also_on_uvloop() -> None:
+    """uvloop raises RuntimeError where asyncio drops what is written to a connection that the device has closed."""
+    device = socket.create_server(("127.0.0.1", 0))
+
+    def hang_up() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                link, _ = device.accept()
+                link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                link.close()
+
+    async def tries() -> None:
+        one = machine(source(device.getsockname()[1]), [{"address": "holding:0"}])
+        for _ in range(100):
+            with pytest.raises(Unavailable):
+                async with one.source.open(opening(one, time.time_ns)):
+                    pass
+
+    thread = threading.Thread(target=hang_up)
+    thread.start()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(tries())
+    finally:
+        device.shutdown(socket.SHUT_RDWR)
+        device.close()
+        thread.join()
