@@ -119,6 +119,10 @@ async def _prepare(db: Connection) -> str:
     await db.execute(sql.SQL("GRANT rootdx_owner TO {}").format(sql.Identifier(user)))
     await db.execute("CREATE SCHEMA IF NOT EXISTS rootdx AUTHORIZATION rootdx_owner")
     engine = await _engine(db)
+    if (
+        engine == "timescale"
+    ):  # its background jobs run as the owner, who has no password and so cannot come from outside
+        await db.execute("ALTER ROLE rootdx_owner LOGIN PASSWORD NULL")
     await db.execute(
         "CREATE TABLE IF NOT EXISTS rootdx.migration (number integer PRIMARY KEY, name text NOT NULL, "
         "checksum text NOT NULL, applied timestamptz NOT NULL DEFAULT now())"

@@ -88,8 +88,12 @@ class Cause(enum.StrEnum):
 CAUSES: Final = tuple(Cause)
 
 
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    view = array.view()
+def _column(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The column itself where nobody can write it, else a view that nobody can write."""
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and not flags.writeable:
+        return array
+    view = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False
     return view
 
@@ -140,10 +144,28 @@ class Batch(_ByValue):
             lengths = (n, len(self.tag), len(self.value), len(self.quality))
             raise ValueError(f"batch of {self.asset}: columns of different length {lengths}")
         for name, dtype in _BATCH_COLUMNS:
-            object.__setattr__(self, name, _frozen(np.ascontiguousarray(getattr(self, name), dtype)))
+            object.__setattr__(self, name, _column(getattr(self, name), dtype))
 
     def __len__(self) -> int:
         return len(self.ts_ns)
+
+    @classmethod
+    def made_of(
+        cls, asset: str, tags: tuple[str, ...], ts_ns: Int64s, tag: Indices, value: Floats, quality: Codes
+    ) -> "Batch":
+        """Columns that are right already: of equal length and the right type, contiguous, and written by nobody.
+
+        For the one place where a hundred thousand batches a second are read back; a third of the time.
+        """
+        made = object.__new__(cls)
+        put = object.__setattr__
+        put(made, "asset", asset)
+        put(made, "tags", tags)
+        put(made, "ts_ns", ts_ns)
+        put(made, "tag", tag)
+        put(made, "value", value)
+        put(made, "quality", quality)
+        return made
 
     @classmethod
     def of(
@@ -168,7 +190,12 @@ class Batch(_ByValue):
         return cls(asset, tags, stamps, np.array(np.broadcast_to(np.asarray(tag, np.uint16), n)), values, codes)
 
 
-_BATCH_COLUMNS: Final = (("ts_ns", np.int64), ("tag", np.uint16), ("value", np.float64), ("quality", np.uint32))
+_BATCH_COLUMNS: Final = (
+    ("ts_ns", np.dtype(np.int64)),
+    ("tag", np.dtype(np.uint16)),
+    ("value", np.dtype(np.float64)),
+    ("quality", np.dtype(np.uint32)),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,13 +226,18 @@ class Tally(_ByValue):
         if not (len(self.tag) == len(self.expected) == n and self.missing.shape == (n, len(CAUSES))):
             raise ValueError(f"tally of {self.asset}: columns of different length")
         for name, dtype in _TALLY_COLUMNS:
-            object.__setattr__(self, name, _frozen(np.ascontiguousarray(getattr(self, name), dtype)))
+            object.__setattr__(self, name, _column(getattr(self, name), dtype))
 
     def __len__(self) -> int:
         return len(self.minute_ns)
 
 
-_TALLY_COLUMNS: Final = (("minute_ns", np.int64), ("tag", np.uint16), ("expected", np.int64), ("missing", np.int64))
+_TALLY_COLUMNS: Final = (
+    ("minute_ns", np.dtype(np.int64)),
+    ("tag", np.dtype(np.uint16)),
+    ("expected", np.dtype(np.int64)),
+    ("missing", np.dtype(np.int64)),
+)
 
 _EVENT_NAMESPACE: Final = uuid.UUID("6d9a4a5e-0a3b-5c53-9a44-5d6b3b0f1c11")
 

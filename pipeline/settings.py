@@ -79,7 +79,7 @@ class GatewaySettings(Frozen):
 class Grouping(Frozen):
     """How many records share one transaction of the writer."""
 
-    rows: PositiveInt = 100_000
+    rows: PositiveInt = 250_000
     """Full means: commit now."""
     wait_ms: PositiveFloat = 40.0
     """Longest wait for company."""
@@ -95,7 +95,7 @@ class StoreSettings(Frozen):
     password_file: Path | None = None
     connect_timeout_s: PositiveInt = 10
     direct_columnstore_rows: PositiveInt = 5_000
-    """Transactions of at least this many rows go straight into the columnstore (TimescaleDB 2.20 and later)."""
+    """From this many rows on a transaction goes straight into the columnstore, where TimescaleDB can: see writer.md."""
 
 
 class WriterSettings(Frozen):

@@ -14,12 +14,13 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import psycopg
+from psycopg.copy import AsyncLibpqWriter
 
 from pipeline import copying, losses
 from pipeline.errors import BadData, ConfigError, Unavailable
@@ -30,6 +31,8 @@ from pipeline.settings import StoreSettings, store_dsn
 
 log = logging.getLogger(__name__)
 
+SLICE: Final = 600
+"""Batches packed at once: the server works on one slice while the next is packed."""
 NOTE_S: Final = 30.0
 """A touched hour is noted again after this long, see 0002_engine.plain.sql."""
 DECLARED: Final = "machine.declared"
@@ -103,7 +106,7 @@ class Entry:
 class Store:
     """An open connection to a migrated database; made by `opened`."""
 
-    def __init__(self, db: Connection, engine: str, direct_rows: int) -> None:
+    def __init__(self, db: Connection, engine: str, direct_rows: int | None) -> None:
         self.engine = engine
         self._db, self._direct_rows = db, direct_rows
         self._tag_ids: dict[tuple[str, tuple[str, ...]], copying.Ids] = {}
@@ -211,17 +214,22 @@ class Store:
     async def _copy_batches(self, batches: Sequence[tuple[int, Batch]]) -> None:
         if not batches:
             return
-        tag_id = np.concatenate([(await self._ids(one.asset, one.tags))[one.tag] for _, one in batches])
-        sizes = [len(one) for _, one in batches]
-        record = np.repeat(np.array([key for key, _ in batches], np.int64), sizes)
-        ts_ns = np.concatenate([one.ts_ns for _, one in batches])
-        value = np.concatenate([one.value for _, one in batches])
-        quality = np.concatenate([one.quality for _, one in batches])
-        if self.engine == "timescale":
-            direct = "on" if len(ts_ns) >= self._direct_rows else "off"
-            await self._db.execute(f"SET LOCAL timescaledb.enable_direct_compress_copy = {direct}".encode())
-        await self._copy(copying.MEASUREMENT, copying.measurement_rows(ts_ns, value, record, tag_id, quality))
-        await self._note(ts_ns)
+        ids = [await self._ids(one.asset, one.tags) for _, one in batches]  # nothing can be asked inside a COPY
+        if self._direct_rows is not None and sum(len(one) for _, one in batches) >= self._direct_rows:
+            await self._db.execute(f"SET LOCAL {_DIRECT} = on".encode())
+        hours: set[int] = set()
+        async with (
+            self._db.cursor() as cursor,
+            cursor.copy(copying.MEASUREMENT.encode(), writer=_eager(cursor)) as copy,
+        ):
+            await copy.write(copying.BEGIN)
+            for at in range(0, len(batches), SLICE):
+                part = batches[at : at + SLICE]
+                ts_ns = np.concatenate([one.ts_ns for _, one in part])
+                hours.update(np.unique(ts_ns // HOUR_NS).tolist())
+                await copy.write(_measurement_rows(part, ids[at : at + SLICE], ts_ns))
+            await copy.write(copying.END)
+        await self._note(hours)
 
     async def _copy_tallies(self, tallies: Sequence[tuple[int, Tally]]) -> None:
         if not tallies:
@@ -237,12 +245,11 @@ class Store:
         async with self._db.cursor() as cursor, cursor.copy(statement.encode()) as copy:
             await copy.write(copying.BEGIN + rows + copying.END)
 
-    async def _note(self, ts_ns: Int64s) -> None:
+    async def _note(self, hours: Collection[int]) -> None:
         """Tells plain PostgreSQL which hours have new rows; at most once in NOTE_S for the same hours."""
         if self.engine == "timescale":
             return
         now = time.monotonic()
-        hours = np.unique(ts_ns // HOUR_NS).tolist()
         if all(now - self._noted.get(hour, -math.inf) < NOTE_S for hour in hours):
             return
         await self._db.execute(_TOUCHED, [[hour * 3600 for hour in hours]])
@@ -321,6 +328,19 @@ class Store:
         return await (await self._db.execute(query.encode(), args)).fetchall()
 
 
+def _eager(cursor: psycopg.AsyncCursor[tuple[Any, ...]]) -> AsyncLibpqWriter:
+    """Sends in pieces small enough that the server works while we pack the next."""
+    return AsyncLibpqWriter(cursor, flush_threshold=256 << 10)
+
+
+def _measurement_rows(part: Sequence[tuple[int, Batch]], ids: Sequence[copying.Ids], ts_ns: Int64s) -> bytes:
+    tag_id = np.concatenate([own[one.tag] for own, (_, one) in zip(ids, part, strict=True)])
+    record = np.repeat(np.array([key for key, _ in part], np.int64), [len(one) for _, one in part])
+    value = np.concatenate([one.value for _, one in part])
+    quality = np.concatenate([one.quality for _, one in part])
+    return copying.measurement_rows(ts_ns, value, record, tag_id, quality)
+
+
 def _negated(tally: Tally) -> Tally:
     return Tally(tally.asset, tally.tags, tally.minute_ns, tally.tag, tally.expected, -tally.missing)
 
@@ -337,6 +357,7 @@ _LOCK_LEDGER: Final = (
     "SELECT source_id, last_seq FROM rootdx.ledger WHERE source_id = ANY(%s) ORDER BY source_id FOR UPDATE"
 )
 _ADVANCE: Final = "UPDATE rootdx.ledger SET last_seq = %s, last_commit = now() WHERE source_id = %s"
+_DIRECT: Final = "timescaledb.enable_direct_compress_copy"  # servers before 2.21 do not know it
 _TOUCHED: Final = "SELECT rootdx.touched(to_timestamp(hour)) FROM unnest(%s::bigint[]) hour"
 _ASSET: Final = "SELECT asset_id FROM rootdx.asset WHERE path = %s"
 _NEW_ASSET: Final = "INSERT INTO rootdx.asset (path) VALUES (%s) ON CONFLICT DO NOTHING"
@@ -379,7 +400,8 @@ async def opened(settings: StoreSettings) -> AsyncIterator[Store]:
     try:
         with _translated():
             engine = await check_schema(db)
-        yield Store(db, engine, settings.direct_columnstore_rows)
+            known = await (await db.execute("SELECT current_setting(%s, true)", [_DIRECT])).fetchone()
+        yield Store(db, engine, settings.direct_columnstore_rows if known and known[0] else None)
     finally:
         with contextlib.suppress(psycopg.Error):
             await db.close()

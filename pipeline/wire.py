@@ -7,7 +7,6 @@
 """
 
 import json
-import math
 import struct
 import uuid
 import zlib
@@ -40,12 +39,15 @@ _PART: Final = struct.Struct("<BxHI")  # kind, reserved, unused, length
 _BATCH: Final = struct.Struct("<IIII")  # asset bytes, tag-name bytes, rows, constant columns
 _BATCH_KIND, _TALLY_KIND, _EVENT_KIND = 1, 2, 3
 
-_BATCH_LAYOUT: Final = (("ts_ns", "<i8", 1), ("value", "<f8", 1), ("quality", "<u4", 1), ("tag", "<u2", 1))
+_I8, _F8, _U4, _U2 = (np.dtype(name) for name in ("<i8", "<f8", "<u4", "<u2"))
+_Layout = Sequence[tuple[str, np.dtype[Any], int]]
+"""name, type and width of each column, in the order of the bytes."""
+_BATCH_LAYOUT: Final = (("ts_ns", _I8, 1), ("value", _F8, 1), ("quality", _U4, 1), ("tag", _U2, 1))
 _TALLY_LAYOUT: Final = (
-    ("minute_ns", "<i8", 1),
-    ("expected", "<i8", 1),
-    ("missing", "<i8", len(CAUSES)),
-    ("tag", "<u2", 1),
+    ("minute_ns", _I8, 1),
+    ("expected", _I8, 1),
+    ("missing", _I8, len(CAUSES)),
+    ("tag", _U2, 1),
 )
 
 
@@ -209,7 +211,7 @@ def _parts(plain: bytes) -> Iterator[tuple[int, memoryview]]:
 def _body(kind: int, content: memoryview, most_rows: int) -> Body:
     match kind:
         case 1:
-            return Batch(**_read_columns(content, _BATCH_LAYOUT, most_rows))
+            return Batch.made_of(**_read_columns(content, _BATCH_LAYOUT, most_rows))
         case 2:
             return Tally(**_read_columns(content, _TALLY_LAYOUT, most_rows))
         case 3:
@@ -218,7 +220,7 @@ def _body(kind: int, content: memoryview, most_rows: int) -> Body:
             raise BadData(f"part of kind {kind}, this program knows 1 to 3; upgrade it")
 
 
-def _columns(body: Batch | Tally, layout: Sequence[tuple[str, str, int]]) -> bytes:
+def _columns(body: Batch | Tally, layout: _Layout) -> bytes:
     asset, names = body.asset.encode(), _names(body.tags)
     constant, parts = 0, []
     for bit, (name, dtype, _) in enumerate(layout):
@@ -237,7 +239,7 @@ def _is_constant(column: npt.NDArray[Any]) -> bool:
     return column[1].tobytes() == first and bool((column.view(f"V{column[0].nbytes}").ravel() == np.void(first)).all())
 
 
-def _read_columns(content: memoryview, layout: Sequence[tuple[str, str, int]], most_rows: int) -> dict[str, Any]:
+def _read_columns(content: memoryview, layout: _Layout, most_rows: int) -> dict[str, Any]:
     if len(content) < _BATCH.size:
         raise BadData("columns end inside their header")
     asset_bytes, name_bytes, n, constant = _BATCH.unpack_from(content)
@@ -245,19 +247,23 @@ def _read_columns(content: memoryview, layout: Sequence[tuple[str, str, int]], m
         raise BadData(f"body of {n} rows; at most {MOST_ROWS} are accepted in one payload")
     at = _BATCH.size
     text = bytes(content[at : at + asset_bytes + name_bytes])
-    at += math.ceil((asset_bytes + name_bytes) / 8) * 8
+    at += (asset_bytes + name_bytes + 7) // 8 * 8
     asset, tags = _texts(text[:asset_bytes], text[asset_bytes:])
     found: dict[str, Any] = {"asset": asset, "tags": tags}
     for bit, (name, dtype, width) in enumerate(layout):
         held = 1 if constant >> bit & 1 else n
-        size = held * width * np.dtype(dtype).itemsize
+        size = held * width * dtype.itemsize
         if size > len(content) - at:
             raise BadData(f"column {name} of {n} rows is longer than what is left")
         column = np.frombuffer(content, dtype, held * width, at)
-        column = column.reshape(held, width) if width > 1 else column
-        found[name] = column if held == n else np.repeat(column, n, axis=0)
-        at += math.ceil(size / 8) * 8
-    if n and int(found["tag"].max()) >= len(tags):
+        if width > 1:
+            column = column.reshape(held, width)
+        if held != n:
+            column = column.repeat(n, axis=0)
+            column.flags.writeable = False
+        found[name] = column
+        at += (size + 7) // 8 * 8
+    if (found["tag"] >= len(tags)).any():
         raise BadData(f"a row names tag {int(found['tag'].max())} of {len(tags)}")
     return found
 

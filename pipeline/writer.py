@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Final
 
@@ -146,6 +146,7 @@ class _Session:
             for frame in wire.frames(delivery.payload):
                 _check_source(frame, gateway)
                 await self._judge(group, frame)
+                await asyncio.sleep(0)  # the rows of the group before are on their way to the server meanwhile
                 if group.rows >= self._limits.rows:
                     group = await self._hand_over(group)
         except BadData as error:
@@ -285,14 +286,16 @@ def refusal(body: Body) -> str | None:
 
 def named(body: Body) -> str | None:
     """What is wrong with the names in a body, None where nothing is."""
-    names = [body.asset, *(() if isinstance(body, Event) else body.tags)]
-    for name in names:
+    return _named(body.asset, () if isinstance(body, Event) else body.tags)
+
+
+@lru_cache(maxsize=4096)
+def _named(asset: str, tags: tuple[str, ...]) -> str | None:
+    for name in (asset, *tags):
         wrong = _name_refusal(name)
         if wrong is not None:
             return wrong
-    if not isinstance(body, Event) and len(set(body.tags)) != len(body.tags):
-        return f"body of {body.asset}: a tag is named twice"
-    return None
+    return f"body of {asset}: a tag is named twice" if len(set(tags)) != len(tags) else None
 
 
 def _name_refusal(name: str) -> str | None:
@@ -302,11 +305,12 @@ def _name_refusal(name: str) -> str | None:
 
 
 def _batch_refusal(batch: Batch) -> str | None:
-    if len(batch) and (int(batch.ts_ns.min()) < EARLIEST_NS or int(batch.ts_ns.max()) > LATEST_NS):
+    if ((batch.ts_ns - EARLIEST_NS).view(np.uint64) > LATEST_NS - EARLIEST_NS).any():
         where = batch.ts_ns[np.argmax((batch.ts_ns < EARLIEST_NS) | (batch.ts_ns > LATEST_NS))]
         stamp = np.datetime_as_string(np.datetime64(int(where), "ns"), unit="s")
         return f"row of {batch.asset} at {stamp}Z: expected a time from 2000 to 2099; check the device's clock"
-    if bool((~np.isfinite(batch.value) & (batch.quality < BAD_BIT)).any()):
+    finite = np.isfinite(batch.value)
+    if not finite.all() and bool((~finite & (batch.quality < BAD_BIT)).any()):
         return f"row of {batch.asset}: a value that is no number and claims to be good"
     return None
 
