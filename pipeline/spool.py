@@ -432,7 +432,8 @@ class Spool:
         oldest = self._db.execute(
             "SELECT gateway_ns FROM record WHERE seq > ? AND stub = 0 ORDER BY seq LIMIT 1", (self._state.may_be_sent,)
         ).fetchone()
-        if oldest and self._clock() - oldest[0] > self._settings.cap_hours * 3.6e12:
+        cap_ns = self._settings.cap_hours * 3.6e12
+        if oldest and cap_ns < self._clock() - oldest[0] < 2 * cap_ns:  # beyond that it is a clock that jumped ahead
             self._drop(1)
 
     def _drop(self, wanted: int) -> None:

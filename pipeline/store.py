@@ -309,8 +309,13 @@ class Store:
         with _translated():
             return await self._all(_QUARANTINE_LIST, [resolved])
 
-    async def retry(self, quarantine_id: int, gateway_ns: int, bodies: Sequence[tuple[int, int, Body]]) -> None:
+    async def retry(self, quarantine_id: int, bodies: Sequence[tuple[int, int, Body]], *, counted: bool) -> None:
         """Stores bodies (source_id, seq, body) that lay in quarantine and marks the entry resolved, all or nothing.
+
+        Args:
+            quarantine_id: the entry.
+            bodies: what it holds.
+            counted: whether its rows were counted as quarantined, tag by tag, which is taken back.
 
         Raises:
             BadData: the entry is resolved already, or the server still refuses; nothing was written.
@@ -320,9 +325,15 @@ class Store:
             if cursor.rowcount != 1:
                 raise BadData(f"quarantine {quarantine_id}: no such entry, or it is resolved already")
             keyed = [(record_id(source_id, seq), body) for source_id, seq, body in bodies]
-            undo = [(key, losses.tally_of(body, Cause.QUARANTINED)) for key, body in keyed if isinstance(body, Batch)]
-            await self._copy_bodies([*keyed, *((key, _negated(tally)) for key, tally in undo)])
-        log.info("quarantine resolved id=%d bodies=%d gateway_ns=%d", quarantine_id, len(bodies), gateway_ns)
+            batches = [(key, body) for key, body in keyed if counted and isinstance(body, Batch)]
+            undo = [(key, _negated(losses.tally_of(body, Cause.QUARANTINED))) for key, body in batches]
+            await self._copy_bodies([*keyed, *undo])
+        log.info("quarantine resolved id=%d bodies=%d", quarantine_id, len(bodies))
+
+    async def dismiss(self, quarantine_id: int) -> bool:
+        """Marks an entry as looked at and not to be stored; false where there is no such entry any more."""
+        with _translated():
+            return (await self._db.execute(_DISMISS, [quarantine_id])).rowcount == 1
 
     async def _all(self, query: str, args: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
         return await (await self._db.execute(query.encode(), args)).fetchall()
@@ -385,6 +396,9 @@ _QUARANTINE_LIST: Final = """
            q.source_id
     FROM rootdx.quarantine q LEFT JOIN rootdx.ledger l USING (source_id)
     WHERE %s OR q.resolved IS NULL ORDER BY q.id"""
+_DISMISS: Final = (
+    "UPDATE rootdx.quarantine SET resolved = now(), reason = 'dismissed: ' || reason WHERE id = %s AND resolved IS NULL"
+)
 _RESOLVE: Final = "UPDATE rootdx.quarantine SET resolved = now() WHERE id = %s AND resolved IS NULL"
 
 

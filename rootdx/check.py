@@ -120,8 +120,8 @@ def _machine(name: str, truth: Path, stored: dict[str, list[tuple[int, float, in
         for tag, value in values.items():
             if value is not None:
                 sent.setdefault(tag, []).append((t_ns, value))
-    for tag, there in stored.items():
-        _compare(line, sent.get(tag, []), there, polled=polled)
+    for tag in sent.keys() | stored.keys():
+        _compare(line, sent.get(tag, []), stored.get(tag, []), polled=polled)
     return line
 
 
@@ -134,6 +134,10 @@ def _compare(line: Line, sent: list[Sent], there: list[tuple[int, float, int]], 
         line.missing += max(0, len(told) - len(got))
         line.duplicate += max(0, len(got) - len(told))
         line.different += sum(not _same(a, b) for a, b in zip(got, told, strict=False))
+        return
+    if not there:
+        line.produced += len(sent)
+        line.missing += len(sent)
         return
     first, last = there[0][0], there[-1][0]
     due = Counter((_key(t_ns, value)) for t_ns, value in sent if first <= t_ns <= last)

@@ -232,6 +232,18 @@ def quarantine_retry(
     raise typer.Exit(1 if any(one.refused is not None for one in outcomes) else 0)
 
 
+@quarantine_app.command("dismiss", epilog="Example: rootdx quarantine dismiss 7")
+def quarantine_dismiss(
+    ids: Annotated[list[int], typer.Argument(help="Entries that shall not be stored.")], config: Config = None
+) -> None:
+    """Marks entries as looked at; their bytes stay, doctor and live view no longer count them."""
+    outcomes = _run(quarantine.dismiss(_settings(config).store, ids))
+    for one in outcomes:
+        key = "quarantine.dismissed" if one.refused is None else "quarantine.refused"
+        typer.echo(say(key, id=one.id, reason=one.refused))
+    raise typer.Exit(1 if any(one.refused is not None for one in outcomes) else 0)
+
+
 @quarantine_app.command("export", epilog="Example: rootdx quarantine export aside.jsonl")
 def quarantine_export(
     file: Annotated[Path, typer.Argument(help="File to write, JSON lines with the bytes in base64.")],

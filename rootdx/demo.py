@@ -153,6 +153,8 @@ async def _start(plant: _Plant, stack: contextlib.AsyncExitStack, steps: _Steps)
         await _simulate(plant)
     with steps.step("demo.step.schema"):
         await migrate.migrate(plant.dsn)
+        if plant.recorded:
+            await asyncio.to_thread(_keep_old_rows, plant.dsn)
         secrets = await passwords.make(plant.dsn, folder / "secrets")
         _service_file(plant, postgres.port, secrets["rootdx_reader"])
     with steps.step("demo.step.processes"):
@@ -211,6 +213,12 @@ def _point(source: dict[str, Any], port: int, broker_port: int) -> None:
         source["url"] = f"opc.tcp://127.0.0.1:{port}"
     else:
         source["port"] = broker_port if source["protocol"] == "mqtt" else port
+
+
+def _keep_old_rows(dsn: str) -> None:
+    """A recording may be older than anything a plant would keep."""
+    with psycopg.connect(dsn) as db:
+        db.execute("SELECT rootdx.keep_raw('100 years')")
 
 
 def _settings_file(plant: _Plant, port: int, secret: Path) -> Path:

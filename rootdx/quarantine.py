@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pipeline import wire
 from pipeline.errors import BadData, ConfigError
@@ -16,6 +16,8 @@ from pipeline.model import Body, rows_of
 from pipeline.settings import StoreSettings
 from pipeline.store import opened
 from pipeline.writer import refusal
+
+_GONE: Final = "no such entry, or it is resolved already"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +59,24 @@ async def retry(store: StoreSettings, ids: Sequence[int]) -> list[Outcome]:
     async with opened(store) as db:
         waiting = [Entry(*row) for row in await db.quarantine()]
         unknown = set(ids) - {one.id for one in waiting}
-        outcomes += [Outcome(one, 0, "no such entry, or it is resolved already") for one in sorted(unknown)]
+        outcomes += [Outcome(one, 0, _GONE) for one in sorted(unknown)]
         for one in waiting:
             if ids and one.id not in ids:
                 continue
             try:
                 bodies = _bodies(one)
-                await db.retry(one.id, 0, bodies)
+                await db.retry(one.id, bodies, counted=one.body is not None)
             except BadData as error:
                 outcomes.append(Outcome(one.id, 0, str(error)))
             else:
                 outcomes.append(Outcome(one.id, rows_of([body for *_, body in bodies]), None))
     return outcomes
+
+
+async def dismiss(store: StoreSettings, ids: Sequence[int]) -> list[Outcome]:
+    """Marks entries as looked at and not to be stored; their bytes stay."""
+    async with opened(store) as db:
+        return [Outcome(one, 0, None if await db.dismiss(one) else _GONE) for one in ids]
 
 
 def _bodies(one: Entry) -> list[tuple[int, int, Body]]:

@@ -58,6 +58,16 @@ CREATE FUNCTION touched(hour timestamptz) RETURNS void LANGUAGE sql AS $$
 $$;
 COMMENT ON FUNCTION touched IS 'Told by the writer which hours its rows lie in.';
 
+CREATE FUNCTION raw_kept() RETURNS interval LANGUAGE sql STABLE AS $$ SELECT INTERVAL '400 days' $$;
+COMMENT ON FUNCTION raw_kept IS 'How long raw rows are kept; keep_raw changes it.';
+
+CREATE FUNCTION keep_raw(keep interval) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE OR REPLACE FUNCTION rootdx.raw_kept() RETURNS interval LANGUAGE sql STABLE AS %L',
+                   format('SELECT INTERVAL %L', keep));
+END $$;
+COMMENT ON FUNCTION keep_raw IS 'Keeps raw rows this long from now on; for the owner.';
+
 -- A note is at least five minutes old before its hour is summed up, and the writer repeats a note every half minute
 -- while rows come. So no row can slip in between.
 CREATE FUNCTION sum_up_hour() RETURNS boolean LANGUAGE plpgsql AS $$
@@ -70,7 +80,7 @@ BEGIN
     IF due IS NULL THEN
         RETURN false;
     END IF;
-    IF due < now() - INTERVAL '400 days' THEN -- its raw rows are gone; the summary that is there stays
+    IF due < now() - raw_kept() THEN -- its raw rows are gone; the summary that is there stays
         DELETE FROM touched_hour t WHERE t.hour = due AND t.id <= upto;
         RETURN true;
     END IF;
@@ -84,8 +94,8 @@ END $$;
 
 CREATE FUNCTION maintain() RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM measurement WHERE ts < now() - INTERVAL '400 days';
-    DELETE FROM record WHERE ingest_ts < now() - INTERVAL '400 days';
+    DELETE FROM measurement WHERE ts < now() - raw_kept();
+    DELETE FROM record WHERE ingest_ts < now() - raw_kept();
     DELETE FROM bucket_1m WHERE bucket < now() - INTERVAL '10 years';
     DELETE FROM tally WHERE minute < now() - INTERVAL '10 years';
     RETURN sum_up_hour();

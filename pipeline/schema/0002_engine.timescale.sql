@@ -62,6 +62,15 @@ SELECT add_retention_policy('record', INTERVAL '400 days');
 SELECT add_retention_policy('measurement_1m', INTERVAL '10 years');
 SELECT add_retention_policy('tally', INTERVAL '10 years');
 
+CREATE FUNCTION keep_raw(keep interval) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM remove_retention_policy('rootdx.measurement', if_exists => true);
+    PERFORM remove_retention_policy('rootdx.record', if_exists => true);
+    PERFORM add_retention_policy('rootdx.measurement', keep);
+    PERFORM add_retention_policy('rootdx.record', keep);
+END $$;
+COMMENT ON FUNCTION keep_raw IS 'Keeps raw rows this long from now on; for the owner.';
+
 CREATE FUNCTION maintain() RETURNS boolean LANGUAGE sql AS $$ SELECT false $$;
 COMMENT ON FUNCTION maintain IS 'Called by the writer about once a minute; here the background jobs do the work.';
 

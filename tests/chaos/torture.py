@@ -371,8 +371,8 @@ ACTS: Final[dict[str, tuple[Act, float]]] = {
     "link delayed": (link_delayed, 2),
     "link half-open": (link_stalled, 2),
     "clock stepped": (clock_stepped, 2),
-    "disk full": (disk_full, 1),
-    "spool cap reached": (spool_full, 0.3),
+    "disk full": (disk_full, 0.4),
+    "spool cap reached": (spool_full, 0.15),
 }
 
 
@@ -383,8 +383,7 @@ async def _abuse(bench: Bench, rng: random.Random, arguments: argparse.Namespace
     weights = [ACTS[kind][1] for kind in kinds]
     todo = list(kinds)  # each at least once, then by weight
     while len(bench.faults) < arguments.faults and time.monotonic() - began < arguments.seconds:
-        chosen = [todo.pop(0)] if todo else rng.choices(kinds, weights, k=2 if rng.random() < 0.25 else 1)
-        chosen = chosen if len(chosen) < 2 or not _clash(*chosen) else chosen[:1]
+        chosen = [todo.pop(0)] if todo else _together(rng.choices(kinds, weights, k=rng.choice((1, 1, 2, 3))))
         faults = [Fault(kind, time.time()) for kind in chosen]
         bench.faults.extend(faults)
         await asyncio.gather(*(ACTS[fault.kind][0](bench, rng) for fault in faults))
@@ -396,6 +395,15 @@ async def _abuse(bench: Bench, rng: random.Random, arguments: argparse.Namespace
         if time.monotonic() - said > 15:
             said = time.monotonic()
             console.print(f"{len(bench.faults)} faults in {said - began:.0f} s")
+
+
+def _together(drawn: list[str]) -> list[str]:
+    """Of what was drawn, the acts that can be done at once."""
+    chosen: list[str] = []
+    for kind in drawn:
+        if not any(_clash(kind, other) for other in chosen):
+            chosen.append(kind)
+    return chosen
 
 
 def _clash(one: str, other: str) -> bool:

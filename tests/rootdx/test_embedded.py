@@ -1,7 +1,5 @@
 """The embedded servers keep their data, let nobody in, leave nothing behind and harm nobody else's."""
 
-# ruff: noqa: ASYNC220 nothing else runs on the loops of these tests
-
 import asyncio
 import importlib.metadata
 import json

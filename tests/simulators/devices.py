@@ -67,5 +67,5 @@ def truth_lines(path: Path, kind: str) -> list[dict[str, Any]]:
 async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
     """Wait for something another task brings about."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - there is nothing to set an event
+        while not condition():
             await asyncio.sleep(0.01)  # what comes is another program's doing

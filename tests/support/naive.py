@@ -14,7 +14,9 @@ class Bucket:
 
     rows: list[tuple[int, float | None, int]] = field(default_factory=list)
 
-    def figures(self) -> tuple[float | None, float | None, float | None, float | None, float | None, int, int, int, int]:
+    def figures(
+        self,
+    ) -> tuple[float | None, float | None, float | None, float | None, float | None, int, int, int, int]:
         """min, max, sum, first, last, count, value_count, good_count, bad_count."""
         there = sorted((ts, value) for ts, value, _ in self.rows if value is not None)
         values = [value for _, value in there]

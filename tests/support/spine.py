@@ -17,13 +17,17 @@ T0_NS = 1_780_000_020_000_000_000 // MINUTE_NS * MINUTE_NS
 ASSET = "acme/ansan1/casting/line1/dc1"
 
 
-def batch(first: int = 0, n: int = 3, asset: str = ASSET, tags: tuple[str, ...] = ("a", "b"), ts_ns: int = T0_NS) -> Batch:
+def batch(
+    first: int = 0, n: int = 3, asset: str = ASSET, tags: tuple[str, ...] = ("a", "b"), ts_ns: int = T0_NS
+) -> Batch:
     """Rows whose values count up from `first`, a millisecond apart, one tag after the other."""
     steps = np.arange(n)
     return Batch.of(asset, tags, ts_ns + steps * 1_000_000, steps % len(tags), first + steps.astype(np.float64))
 
 
-def tally(expected: int, asset: str = ASSET, tags: tuple[str, ...] = ("a",), minute_ns: int = T0_NS, **missing: int) -> Tally:
+def tally(
+    expected: int, asset: str = ASSET, tags: tuple[str, ...] = ("a",), minute_ns: int = T0_NS, **missing: int
+) -> Tally:
     """One line for the first tag."""
     causes = np.array([[missing.get(cause.value, 0) for cause in CAUSES]])
     return Tally(asset, tags, np.array([minute_ns]), np.array([0]), np.array([expected]), causes)
