@@ -8,13 +8,17 @@ The atoms are those a root-process plant measures in; a missing one is one word 
 import re
 from typing import Final
 
-_METRIC: Final = frozenset("m g s K A mol cd rad Hz N Pa J W C V F Ohm S Wb T H lm lx L l bar eV t Cel B u ar".split())
+_METRIC: Final = frozenset(
+    "m g s K A mol cd rad Hz N Pa J W C V F Ohm S Wb T H lm lx L l bar eV t Cel B u ar m[Hg] m[H2O]".split()
+)
 _PLAIN: Final = frozenset(
     "1 % [ppth] [ppm] [ppb] [pH] min h d wk mo a deg ' '' [degF] [in_i] [ft_i] [lb_av] [psi] atm [cin_i] "
-    "[gal_us] [arb'U] 10* 10^ circ [pi] [g] gf bit By Bd [HP] mm[Hg] m[H2O] {count}".split()
+    "[gal_us] [arb'U] 10* 10^ circ [pi] [g] gf bit By Bd [HP] {count}".split()
 )
 _PREFIXES: Final = ("Y", "Z", "E", "P", "T", "G", "M", "k", "h", "da", "d", "c", "m", "u", "n", "p", "f")
-_FACTOR: Final = re.compile(r"(?P<unit>[^\d{}.+-][^\d{}.+-]*|10[*^]|1)?(?P<power>[+-]?\d+)?(?P<note>\{[!-z|~]*\})?")
+_FACTOR: Final = re.compile(
+    r"(?P<unit>(?:\[[^\]]*\]|[^\d{}.+\-\[\]])+|10[*^]|1)?(?P<power>[+-]?\d+)?(?P<note>\{[!-z|~]*\})?"
+)
 
 
 def is_unit(text: str) -> bool:
