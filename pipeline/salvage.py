@@ -8,6 +8,7 @@
 import contextlib
 import shutil
 import sqlite3
+import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -118,3 +119,15 @@ def _with_new_first_page(file: Path) -> Path:
         out.write(page)
     fresh.unlink()
     return copy
+
+
+def identity(found: Salvage, aside: Path) -> dict[str, object]:
+    """The old identity as long as the numbers given under it are known; else a new spool begins."""
+    meta = {key: found.meta[key] for key in ("released", "may_be_sent", "head") if key in found.meta}
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        return {**{key: int(value) for key, value in meta.items()}, "epoch": str(uuid.UUID(found.meta["epoch"]))}
+    if found.rows:  # any of them may have been sent
+        with contextlib.suppress(OSError, ValueError):
+            epoch = uuid.UUID((aside / EPOCH).read_text(encoding="ascii").strip())
+            return {"epoch": str(epoch), "may_be_sent": found.rows[-1][0]}
+    return {}

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.spool import FILE
+from pipeline.spool_file import FILE
 from tests.bench import machines
 from tests.bench.figures import Figure, show, slope
 from tests.bench.stage import Invalid, Stage, Wish, looking, one

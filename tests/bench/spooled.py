@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.spool import FILE
+from pipeline.spool_file import FILE
 from tests.bench import rows
 from tests.bench.stage import Child, Db, Invalid, Stage, server_cpu_s, server_process
 

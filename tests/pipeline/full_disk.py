@@ -12,7 +12,8 @@ from pipeline import wire
 from pipeline.errors import SpoolFull
 from pipeline.model import Record
 from pipeline.reserve import FILE as RESERVE
-from pipeline.spool import FILE, Spool
+from pipeline.spool import Spool
+from pipeline.spool_file import FILE
 from tests.pipeline.test_spool import accounts, appended, copied, held, losses_of, spool
 from tests.support.disk import PLACE, fill
 

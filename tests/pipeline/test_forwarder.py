@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ from pipeline.forwarder import forward
 from pipeline.ledger import Verdict, decide
 from pipeline.model import Event
 from pipeline.settings import Bus, Forwarding
-from pipeline.spool import LEAP, Spool
+from pipeline.spool import Spool
+from pipeline.spool_file import LEAP
 from pipeline.topics import Committed, committed_topic, record_topic
 from rootdx.embedded import Broker
 from tests.support.proxy import Proxy
@@ -300,8 +302,8 @@ async def test_numbers_skipped_after_an_unclean_stop_are_no_hole(tmp_path: Path,
     settings = spool_settings(tmp_path / "spool")
     async with Spool(settings, source, lambda: T0_NS) as one:
         await filled(one, 3)
-        one._sound = False  # leaves as if it had not been left
-    async with Spool(settings, source, lambda: T0_NS) as one:
+        shutil.copytree(tmp_path / "spool", tmp_path / "crashed")  # as the disk is when the process dies
+    async with Spool(spool_settings(tmp_path / "crashed"), source, lambda: T0_NS) as one:
         await filled(one, 3, 3)
         async with connected(Bus(port=broker.port), f"writer-{source}", [record_topic(source)]) as session:
             fake = FakeWriter(session, source, one)

@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from pipeline import wire
 from pipeline.reserve import FILE as RESERVE
-from pipeline.spool import FILE, LEAP, Spool
+from pipeline.spool import Spool
+from pipeline.spool_file import FILE, LEAP
 from tests.support.spine import T0_NS, batch, spool_settings, values_of
 
 
