@@ -48,7 +48,10 @@ _NO_MORE_S: Final = 0.02
 class Durable(Protocol):
     """What a machine's task needs of the spool."""
 
-    notes: Mapping[str, str]
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """What was last made durable beside the records."""
+        ...
 
     async def append(self, bodies: Sequence[Body], notes: Mapping[str, str]) -> int:
         """Makes bodies and notes durable, all or nothing."""
