@@ -18,7 +18,7 @@ from pipeline import losses, metrics, wire
 from pipeline.bus import Session, connected
 from pipeline.errors import BadData, SpoolFull, Unavailable
 from pipeline.model import Event, Severity
-from pipeline.service import keep, wall_ns
+from pipeline.service import keep, together, wall_ns
 from pipeline.settings import Bus, Forwarding
 from pipeline.spool import Spool
 from pipeline.topics import Committed, committed_topic, parse_committed, record_topic
@@ -59,12 +59,7 @@ class _Sender:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen(), name="forwarder.listen")
-                tasks.create_task(self._send(), name="forwarder.send")
-        except* Unavailable as group:
-            raise Unavailable(str(group.exceptions[0])) from group
+        await together(listen=self._listen(), send=self._send())
 
     async def _listen(self) -> None:
         async for deliveries in self._session.deliveries():

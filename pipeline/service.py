@@ -64,6 +64,24 @@ async def keep(
         wait_s = min(wait_s * 2, longest_wait_s)
 
 
+async def together(**work: Coroutine[Any, Any, None]) -> None:
+    """Runs named coroutines until one fails, which ends the others.
+
+    Raises:
+        Unavailable: itself, not in a group, so that `keep` sees it. (Before Python 3.11.4 whatever is raised inside
+            `except*` comes out wrapped in one.)
+    """
+    lost: list[BaseException] = []
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for name, one in work.items():
+                tasks.create_task(one, name=name)
+    except* Unavailable as group:
+        lost = _leaves(group)
+    if lost:
+        raise Unavailable(str(lost[0])) from lost[0]
+
+
 def configure_logging(level: str = "INFO") -> None:
     """Key=value lines on standard error."""
     logging.basicConfig(

@@ -27,7 +27,7 @@ from pipeline.bus import Delivery, Session, connected
 from pipeline.errors import BadData, Unavailable
 from pipeline.ledger import Verdict, decide
 from pipeline.model import BAD_BIT, EARLIEST_NS, LATEST_NS, Batch, Body, Cause, Event, Tally
-from pipeline.service import keep, wall_ns
+from pipeline.service import keep, together, wall_ns
 from pipeline.settings import Settings, WriterSettings
 from pipeline.store import DECLARED, Accepted, Commit, Entry, Quarantined, Store, opened
 from pipeline.topics import ALL_RECORDS, Committed, committed_topic, gateway_of
@@ -95,13 +95,7 @@ class _Session:
         newest = {entry.gateway: entry for entry in self._by_id.values()}
         for entry in newest.values():
             await self._announce(entry, hole=True)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._gather(), name="writer.gather")
-                tasks.create_task(self._commit(), name="writer.commit")
-                tasks.create_task(self._maintain(), name="writer.maintain")
-        except* Unavailable as group:
-            raise Unavailable(str(group.exceptions[0])) from group
+        await together(gather=self._gather(), commit=self._commit(), maintain=self._maintain())
 
     def _know(self, entry: Entry) -> None:
         self._entries[entry.gateway, entry.epoch.bytes] = entry

@@ -231,3 +231,30 @@ def test_unwinding_that_hangs_is_ended() -> None:
 
 def test_wall_clock_is_nanoseconds() -> None:
     assert abs(service.wall_ns() / 1e9 - time.time()) < 1
+
+
+async def test_what_is_away_comes_out_of_a_group_as_itself() -> None:
+    """On Python before 3.11.4 raising inside `except*` wraps it, and the retry would not know it."""
+    ended = asyncio.Event()
+
+    async def works() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def fails() -> None:
+        raise Unavailable("broker: gone")
+
+    with pytest.raises(Unavailable, match="broker: gone"):
+        await service.together(works=works(), fails=fails())
+    assert ended.is_set()
+
+
+async def test_a_bug_in_a_group_is_not_taken_for_something_away() -> None:
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await service.together(fails=fails())
+    assert isinstance(caught.value.exceptions[0], ZeroDivisionError)
