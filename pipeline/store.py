@@ -14,7 +14,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -23,7 +23,8 @@ import psycopg
 from psycopg.copy import AsyncLibpqWriter
 
 from pipeline import copying, losses
-from pipeline.errors import BadData, ConfigError, Unavailable
+from pipeline.database import connect, translated
+from pipeline.errors import BadData, Unavailable
 from pipeline.ledger import record_id
 from pipeline.migrate import Connection, check_schema
 from pipeline.model import HOUR_NS, Batch, Body, Cause, Event, Int64s, Tally
@@ -114,13 +115,13 @@ class Store:
 
     async def ledger(self) -> list[Entry]:
         """Every spool ever seen, the newest of each gateway last."""
-        with _translated():
+        with translated():
             rows = await self._all("SELECT source_id, gateway, epoch, last_seq FROM rootdx.ledger ORDER BY source_id")
         return [Entry(*row) for row in rows]
 
     async def enter(self, gateway: str, epoch: uuid.UUID) -> Entry:
         """The ledger row of a spool, made if it is new."""
-        with _translated():
+        with translated():
             await self._db.execute(_ENTER, [gateway, epoch])
             rows = await self._all(_ENTRY, [gateway, epoch])
         return Entry(*rows[0])
@@ -173,7 +174,7 @@ class Store:
     async def _transaction(self) -> AsyncIterator[None]:
         """What is rolled back in the database is forgotten here too: ids of new tags, hours noted."""
         try:
-            with _translated():
+            with translated():
                 async with self._db.transaction():
                     yield
         except BaseException:
@@ -301,12 +302,12 @@ class Store:
 
     async def maintain(self) -> bool:
         """What a plain server must be told to do now and then; true where there is more to do."""
-        with _translated():
+        with translated():
             return bool((await self._all("SELECT rootdx.maintain()"))[0][0])
 
     async def quarantine(self, *, resolved: bool = False) -> list[tuple[Any, ...]]:
         """What lies there: id, gateway, seq, body, cause, reason, rows, arrivals, arrived, resolved, bytes."""
-        with _translated():
+        with translated():
             return await self._all(_QUARANTINE_LIST, [resolved])
 
     async def retry(self, quarantine_id: int, bodies: Sequence[tuple[int, int, Body]], *, counted: bool) -> None:
@@ -332,7 +333,7 @@ class Store:
 
     async def dismiss(self, quarantine_id: int) -> bool:
         """Marks an entry as looked at and not to be stored; false where there is no such entry any more."""
-        with _translated():
+        with translated():
             return (await self._db.execute(_DISMISS, [quarantine_id])).rowcount == 1
 
     async def _all(self, query: str, args: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
@@ -412,52 +413,10 @@ async def opened(settings: StoreSettings) -> AsyncIterator[Store]:
     """
     db = await connect(store_dsn(settings), settings.connect_timeout_s)
     try:
-        with _translated():
+        with translated():
             engine = await check_schema(db)
             known = await (await db.execute("SELECT current_setting(%s, true)", [_DIRECT])).fetchone()
         yield Store(db, engine, settings.direct_columnstore_rows if known and known[0] else None)
     finally:
         with contextlib.suppress(psycopg.Error):
             await db.close()
-
-
-async def connect(dsn: str, timeout_s: int) -> Connection:
-    """A connection with autocommit.
-
-    Raises:
-        Unavailable: no database there (yet).
-        ConfigError: it refuses us, or the DSN cannot be read.
-    """
-    try:
-        return await psycopg.AsyncConnection.connect(
-            dsn, autocommit=True, connect_timeout=timeout_s, application_name="rootdx", keepalives_idle=15
-        )
-    except psycopg.OperationalError as error:
-        said = str(error).strip()
-        refused = ("password authentication failed", "no password supplied", "role ", "no pg_hba.conf entry")
-        if any(word in said for word in refused) or 'database "' in said:
-            raise ConfigError(f"store.dsn: {said}; check user, password and database name") from error
-        raise Unavailable(f"database: {said}") from error
-    except psycopg.ProgrammingError as error:
-        raise ConfigError(f"store.dsn: not a connection string: {str(error).strip()}") from error
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        said, state = f"database: {str(error).strip()}", error.sqlstate or ""
-        if state.startswith(_TOO_MUCH):
-            raise BadData(said) from error
-        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or state.startswith(_READ_ONLY):
-            raise Unavailable(said) from error
-        if state in _SCHEMA_WRONG:
-            raise ConfigError(f"{said}; run `rootdx migrate` and use its roles") from error
-        raise BadData(said) from error
-
-
-_TOO_MUCH: Final = "54"  # a document nested too deep and the like: PostgreSQL's limits, met by one item
-_READ_ONLY: Final = "25"  # read-only after a failover, and the like
-_SCHEMA_WRONG: Final = {"42501", "42P01", "42703", "42883", "3F000"}
-"""No right to, no such table, column, function, schema."""

@@ -12,12 +12,12 @@ from typing import Any, Final, Literal
 from collectors.probe import probe
 from collectors.protocols import MachineFile
 from pipeline.bus import connected
+from pipeline.database import connect
 from pipeline.errors import RootdxError
 from pipeline.migrate import check_schema, timescale_version
 from pipeline.model import BAD_BIT
 from pipeline.plant import Machine, load_folder
 from pipeline.settings import Settings, read_settings, store_dsn
-from pipeline.store import connect
 from rootdx.texts import say
 
 CLOCK_S: Final = 2.0

@@ -1,0 +1,57 @@
+"""A connection to the database, and what its errors mean for us.
+
+What the server says about the connection is `Unavailable`, about rights or schema `ConfigError`, about the data
+`BadData`.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+import psycopg
+
+from pipeline.errors import BadData, ConfigError, Unavailable
+from pipeline.migrate import Connection
+
+
+async def connect(dsn: str, timeout_s: int) -> Connection:
+    """A connection with autocommit.
+
+    Raises:
+        Unavailable: no database there (yet).
+        ConfigError: it refuses us, or the DSN cannot be read.
+    """
+    try:
+        return await psycopg.AsyncConnection.connect(
+            dsn, autocommit=True, connect_timeout=timeout_s, application_name="rootdx", keepalives_idle=15
+        )
+    except psycopg.OperationalError as error:
+        said = str(error).strip()
+        refused = ("password authentication failed", "no password supplied", "role ", "no pg_hba.conf entry")
+        if any(word in said for word in refused) or 'database "' in said:
+            raise ConfigError(f"store.dsn: {said}; check user, password and database name") from error
+        raise Unavailable(f"database: {said}") from error
+    except psycopg.ProgrammingError as error:
+        raise ConfigError(f"store.dsn: not a connection string: {str(error).strip()}") from error
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Errors of psycopg as errors of ours."""
+    try:
+        yield
+    except psycopg.Error as error:
+        said, state = f"database: {str(error).strip()}", error.sqlstate or ""
+        if state.startswith(_TOO_MUCH):
+            raise BadData(said) from error
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or state.startswith(_READ_ONLY):
+            raise Unavailable(said) from error
+        if state in _SCHEMA_WRONG:
+            raise ConfigError(f"{said}; run `rootdx migrate` and use its roles") from error
+        raise BadData(said) from error
+
+
+_TOO_MUCH: Final = "54"  # a document nested too deep and the like: PostgreSQL's limits, met by one item
+_READ_ONLY: Final = "25"  # read-only after a failover, and the like
+_SCHEMA_WRONG: Final = {"42501", "42P01", "42703", "42883", "3F000"}
+"""No right to, no such table, column, function, schema."""
