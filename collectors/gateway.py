@@ -10,10 +10,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, Final, NoReturn, Protocol
-
-from prometheus_client import start_http_server
 
 from collectors.completeness import Accounts
 from collectors.protocols import MachineFile
@@ -74,7 +72,7 @@ async def run(
     gateway = settings.gateway
     plant, machines = load_folder(gateway.plant, machine_file)
     log.info("gateway name=%s plant=%s/%s machines=%d", gateway.name, plant.enterprise, plant.site, len(machines))
-    with _metrics_server(gateway.metrics_port):
+    with metrics.served("gateway", gateway.metrics_port):
         async with Spool(gateway.spool, source=gateway.name, clock=clock) as spool, asyncio.TaskGroup() as group:
             forwarding = group.create_task(forward(spool, settings.bus, gateway.forward), name="forward")
             try:
@@ -107,23 +105,6 @@ async def _drain(spool: Spool, forwarding: "asyncio.Task[None]") -> None:
                 await asyncio.sleep(0.05)
     if spool.pending():
         log.info("stopped before all was committed records=%d; the spool keeps them", spool.pending())
-
-
-@contextlib.contextmanager
-def _metrics_server(port: int) -> Iterator[None]:
-    if not port:
-        yield
-        return
-    try:
-        server, thread = start_http_server(port)
-    except OSError as error:
-        raise ConfigError(f"gateway.metrics_port = {port}: {error.strerror}; choose another, or 0 for none") from error
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class Collector:

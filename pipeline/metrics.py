@@ -1,9 +1,19 @@
 """Every counter and gauge, all named here; scraped from each process by Prometheus.
 
+Health is `rootdx_data_flowing`: not that a process runs, but that rows go through it.
+
 `*_total` counters never fall; gauges say what is so now. Labels are bounded: gateways, assets and named causes.
 """
 
-from prometheus_client import Counter, Gauge, Histogram
+import contextlib
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from pipeline.errors import ConfigError
 
 # collectors
 rows_read = Counter("rootdx_rows_read_total", "Rows handed over by a device session.", ["asset", "quality"])
@@ -39,3 +49,43 @@ commit_seconds = Histogram(
 lag_seconds = Gauge("rootdx_lag_seconds", "Age of the newest committed row when it was committed.", ["gateway"])
 last_commit = Gauge("rootdx_last_commit_unixtime", "When the store last committed rows.", ["gateway"])
 store_up = Gauge("rootdx_store_up", "1 while the store connection is open.")
+
+FLOW_S: Final = 60.0
+"""Rows went through a process within this time: data is flowing."""
+_flowing = Gauge("rootdx_data_flowing", "1 while rows have gone through within a minute.", ["process"])
+_moved: dict[str, float] = {}
+
+
+def moved(process: str) -> None:
+    """Rows have just gone through a process: made durable by a gateway, committed by a writer."""
+    _moved[process] = time.monotonic()
+
+
+def is_flowing(process: str) -> bool:
+    """Whether rows have gone through within FLOW_S."""
+    return time.monotonic() - _moved.get(process, float("-inf")) < FLOW_S
+
+
+@contextlib.contextmanager
+def served(process: str, port: int) -> Iterator[None]:
+    """The metrics of this process at a port of all its addresses; 0: not at all.
+
+    Raises:
+        ConfigError: the port is taken.
+    """
+    _flowing.labels(process).set_function(partial(is_flowing, process))
+    if not port:
+        yield
+        return
+    try:
+        server, thread = start_http_server(port)
+    except OSError as error:
+        raise ConfigError(
+            f"{process}.metrics_port = {port}: {error.strerror}; choose another, or 0 for none"
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

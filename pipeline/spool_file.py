@@ -189,7 +189,9 @@ class SpoolFile:
                 raise
             seq = self._insert_although_full(insert, len(payload))
         metrics.spool_commit_seconds.observe(time.monotonic() - started)
-        metrics.spool_rows.inc(rows_of(bodies))
+        if rows := rows_of(bodies):
+            metrics.spool_rows.inc(rows)
+            metrics.moved("gateway")
         return seq
 
     def _insert(self, payload: bytes, rows: int, notes: Mapping[str, str]) -> int:

@@ -20,7 +20,6 @@ from itertools import chain
 from typing import Final
 
 import numpy as np
-from prometheus_client import start_http_server
 
 from pipeline import losses, metrics, wire
 from pipeline.bus import Delivery, Session, connected
@@ -46,8 +45,6 @@ LONGEST_TEXT: Final = 200
 
 async def run(settings: Settings) -> None:
     """Writes until cancelled, through every absence of broker and database."""
-    if settings.writer.metrics_port:
-        start_http_server(settings.writer.metrics_port)
 
     async def attempt() -> None:
         async with opened(settings.store) as store:
@@ -61,7 +58,8 @@ async def run(settings: Settings) -> None:
             finally:
                 metrics.store_up.set(0)
 
-    await keep("writer", attempt, longest_wait_s=LONGEST_WAIT_S)
+    with metrics.served("writer", settings.writer.metrics_port):
+        await keep("writer", attempt, longest_wait_s=LONGEST_WAIT_S)
 
 
 @dataclass(slots=True)
@@ -242,6 +240,7 @@ class _Session:
             metrics.committed_rows.labels(gateway).inc(record.rows)
             if record.rows:
                 metrics.last_commit.labels(gateway).set(time.time())
+                metrics.moved("writer")
         if commit.records:
             newest = commit.records[-1]
             age_s = (wall_ns() - newest.gateway_ns) / 1e9
