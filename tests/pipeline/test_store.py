@@ -492,6 +492,15 @@ async def test_large_transaction_goes_straight_into_the_columnstore(without_aggr
     assert [value for (value,) in values] == [float(i) for i in range(1_000)]
 
 
+async def test_large_transaction_beside_aggregates_stores_every_row_and_is_summed_up(timescale_store: str) -> None:
+    """Whether the server takes the direct path there or not (2.23 does not) is its own business."""
+    async with feeding(timescale_store, direct_rows=1_000) as feed:
+        await feed.take(batch(0, 1_000))
+        await feed.take(batch(1_000, 1_500, ts_ns=T0_NS + DAY_NS))
+    assert one(timescale_store, "SELECT count(*) FROM rootdx.measurement") == 2_500
+    assert one(timescale_store, "SELECT sum(count) FROM rootdx.measurement_1h") == 2_500
+
+
 async def test_writers_role_may_take_the_direct_path(without_aggregates: str) -> None:
     timescale_store = without_aggregates
     async with feeding(timescale_store, direct_rows=100) as feed:
