@@ -82,7 +82,7 @@ class Accounts:
         Returns:
             Whether all of it is booked now; if not, store what `ripe` gives and call again.
         """
-        if self.last_ns is None:
+        if self.last_ns is None or not self._tags:
             return True
         if self._arrival == "kept":
             self.last_ns = until_ns
@@ -219,7 +219,7 @@ class Accounts:
         return max(span_ns, _DAY) * 2
 
     def _tell(self, minutes: Iterable[int]) -> tuple[Tally, ...]:
-        chosen = sorted(minutes)[: _CHUNK // len(self._tags) + 1]
+        chosen = sorted(minutes)[: _CHUNK // max(1, len(self._tags)) + 1]
         if not chosen:
             return ()
         counts = [self._minutes.pop(minute) for minute in chosen]

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
 from collectors.completeness import Accounts
@@ -21,8 +21,20 @@ from collectors.stopping import ended, heed
 from pipeline import metrics, service
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.forwarder import forward
-from pipeline.model import BAD_BIT, UNCERTAIN_BIT, Batch, Body, Cause, Event, Phase, Severity, rows_of
-from pipeline.plant import Machine, load_folder
+from pipeline.model import (
+    BAD_BIT,
+    UNCERTAIN_BIT,
+    Batch,
+    Body,
+    Cause,
+    Event,
+    Phase,
+    Severity,
+    Waveform,
+    rows_of,
+    waveforms_of,
+)
+from pipeline.plant import Machine, WaveformEntry, load_folder
 from pipeline.settings import Settings
 from pipeline.spool import Spool
 
@@ -86,10 +98,20 @@ async def run(
 async def collect(machines: Mapping[str, Machine[Any]], spool: Durable, name: str, clock: Clock) -> None:
     """Reads all machines into `spool` until cancelled; then every one of them closes its books."""
     collectors = [Collector(asset, machine, spool, name, clock) for asset, machine in machines.items()]
+    collectors += [
+        Collector(asset, bursts_of(machine), spool, name, clock, part="waveform")
+        for asset, machine in machines.items()
+        if machine.waveform_source is not None
+    ]
     async with asyncio.TaskGroup() as group:
         for collector in collectors:
-            group.create_task(collector.run(), name=f"machine {collector.asset}")
+            group.create_task(collector.run(), name=f"machine {collector.label}")
         group.create_task(_every_minute(collectors, clock), name="minutes")
+
+
+def bursts_of(machine: Machine[Any]) -> Machine[Any]:
+    """The part of a machine that its second source brings: its waveforms, no tags."""
+    return machine.model_copy(update={"source": machine.waveform_source, "waveform_source": None, "tag": ()})
 
 
 async def _every_minute(collectors: Sequence["Collector"], clock: Clock) -> None:
@@ -108,13 +130,26 @@ async def _drain(spool: Spool, forwarding: "asyncio.Task[None]") -> None:
 
 
 class Collector:
-    """One machine: keeps a session on its device, makes durable what it says, and keeps its accounts."""
+    """One machine: keeps a session on its device, makes durable what it says, and keeps its accounts.
 
-    def __init__(self, asset: str, machine: Machine[Any], spool: Durable, gateway: str, clock: Clock) -> None:
-        self.asset = asset
+    Args:
+        asset: ISA-95 path.
+        machine: its file.
+        spool: where everything becomes durable.
+        gateway: name of this process.
+        clock: wall clock.
+        part: which of its sources, "" the first one; that one declares the machine.
+    """
+
+    def __init__(
+        self, asset: str, machine: Machine[Any], spool: Durable, gateway: str, clock: Clock, part: str = ""
+    ) -> None:
+        self.asset, self._part = asset, part
+        self.label = f"{asset}#{part}" if part else asset
         self._machine, self._spool, self._clock = machine, spool, clock
         self._source: Source = machine.source
-        self._client_id = f"rootdx-{gateway}-{machine.path.replace('/', '-')}"
+        self._waveforms = machine.waveform if machine.waveform_source is None else ()
+        self._client_id = f"rootdx-{gateway}-{machine.path.replace('/', '-')}" + (f"-{part}" if part else "")
         self._memory = self._note("memory")
         self._accounts = Accounts(asset, self._tags, self._source.every_s, self._source.arrival)
         self._books = asyncio.Lock()  # accounts and append are one step
@@ -124,7 +159,7 @@ class Collector:
         self._wrong = ""
         self._full = False
         self._rows = {name: metrics.rows_read.labels(asset, name) for name in ("good", "uncertain", "bad")}
-        metrics.device_up.labels(asset).set(0)
+        metrics.device_up.labels(self.label).set(0)
 
     @property
     def _tags(self) -> tuple[str, ...]:
@@ -138,12 +173,12 @@ class Collector:
             await self._begin()
             while True:
                 try:
-                    await service.keep(self.asset, self._attempt, longest_wait_s=LONGEST_WAIT_S)
+                    await service.keep(self.label, self._attempt, longest_wait_s=LONGEST_WAIT_S)
                 except ConfigError as error:
                     await self._contradicted(error)
                     await asyncio.sleep(CONFIG_WAIT_S)
         finally:
-            metrics.device_up.labels(self.asset).set(0)
+            metrics.device_up.labels(self.label).set(0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BOUNDARY_S), self._books:
                     await self._append(self._accounts.close())
@@ -154,7 +189,8 @@ class Collector:
 
     async def _attempt(self) -> None:
         heed()
-        opening = Opening(self.asset, self._machine.tag, self._clock, self._client_id, self._memory)
+        tags, waveforms = self._machine.tag, self._waveforms
+        opening = Opening(self.asset, tags, self._clock, self._client_id, self._memory, waveforms)
         try:
             async with self._source.open(opening) as session:
                 heed()
@@ -171,6 +207,10 @@ class Collector:
                 await _whole(self._store(reading))
         except asyncio.CancelledError:
             await self._take_the_rest(readings)
+            raise
+        except Unavailable:
+            if isinstance(readings, AsyncGenerator):
+                await readings.aclose()
             raise
 
     async def _take_the_rest(self, readings: AsyncIterator[Reading]) -> None:
@@ -197,7 +237,7 @@ class Collector:
         elif state:
             self._accounts = Accounts(self.asset, self._tags, self._source.every_s, self._source.arrival, state)
         notes = {}
-        if declared != before:
+        if declared != before and not self._part:
             data = json.loads(declared)
             bodies.append(Event(self.asset, "machine.declared", self._clock(), self._machine.name, data=data))
             notes["declared"] = declared
@@ -207,7 +247,7 @@ class Collector:
     async def _up(self) -> None:
         """A session is open."""
         self._down, self._gap, self._wrong = False, True, ""
-        metrics.device_up.labels(self.asset).set(1)
+        metrics.device_up.labels(self.label).set(1)
         async with self._books:
             now = self._clock()
             if self._source.arrival != "polled":  # a polled device says itself from which tick on it was read
@@ -215,7 +255,7 @@ class Collector:
                 self._accounts.alive(now)
             if self._onset:
                 away_s = max(0, now - self._onset) / SECOND_NS
-                log.info("recovered what=%s after_s=%.1f", self.asset, away_s)
+                log.info("recovered what=%s after_s=%.1f", self.label, away_s)
                 data = {"away_s": round(away_s, 3)}
                 await self._append([self._outage(Phase.CLEARED, now, f"{away_s:.1f} s", data)], down="")
                 self._onset = 0
@@ -223,7 +263,7 @@ class Collector:
     async def _lost(self, cause: str) -> None:
         """A session ended, or could not be opened."""
         was_up, self._down, self._gap = not self._down, True, False
-        metrics.device_up.labels(self.asset).set(0)
+        metrics.device_up.labels(self.label).set(0)
         async with self._books:
             now = self._clock()
             if was_up:
@@ -241,7 +281,7 @@ class Collector:
         if str(error) != self._wrong:
             self._wrong = str(error)
             log.error(
-                "machine file contradicts device asset=%s error=%s retry_s=%.0f", self.asset, error, CONFIG_WAIT_S
+                "machine file contradicts device asset=%s error=%s retry_s=%.0f", self.label, error, CONFIG_WAIT_S
             )
             event = Event(
                 self.asset, "machine.misconfigured", self._clock(), str(error), severity=Severity.ERROR, key="file"
@@ -250,6 +290,11 @@ class Collector:
                 await self._append([event])
 
     async def _store(self, reading: Reading) -> None:
+        """Makes a reading durable.
+
+        Raises:
+            Unavailable: it holds waveforms and there is no room; whoever sent them keeps them and sends them again.
+        """
         async with self._books:
             now = self._clock()
             if self._gap and reading.ticks is not None:
@@ -257,8 +302,11 @@ class Collector:
             self._gap = False
             self._accounts.add(reading, now)
             notes = {} if reading.memory is None else {"memory": reading.memory}
-            if await self._append(reading.bodies, **notes) and reading.memory is not None:
+            stored = await self._append(reading.bodies, **notes)
+            if stored and reading.memory is not None:
                 self._memory = reading.memory
+        if not stored and waveforms_of(reading.bodies):
+            raise Unavailable(f"{self.label}: no room for a waveform; it stays where it comes from")
         self._count(reading.bodies)
 
     async def _minute(self, now_ns: int) -> None:
@@ -279,9 +327,9 @@ class Collector:
         everything = (*bodies, *self._accounts.ripe())
         if not everything and not notes:
             return True
-        texts = {f"{key}:{self.asset}": text for key, text in notes.items()}
+        texts = {f"{key}:{self.label}": text for key, text in notes.items()}
         try:
-            await self._spool.append(everything, texts | {f"accounts:{self.asset}": self._accounts.state()})
+            await self._spool.append(everything, texts | {f"accounts:{self.label}": self._accounts.state()})
         except Unavailable as error:
             self._accounts.refuse(everything)
             metrics.spool_dropped_rows.inc(rows_of(everything))
@@ -295,11 +343,12 @@ class Collector:
     # ---- words and numbers ----
 
     def _note(self, key: str) -> str:
-        return self._spool.notes.get(f"{key}:{self.asset}", "")
+        return self._spool.notes.get(f"{key}:{self.label}", "")
 
     def _outage(self, phase: Phase, now: int, text: str, data: Mapping[str, Any]) -> Event:
         severity = Severity.WARNING if phase is Phase.RAISED else Severity.INFO
-        return Event(self.asset, "device.unreachable", now, text, phase, severity, onset_ns=self._onset, data=data)
+        key, onset = self._part, self._onset
+        return Event(self.asset, "device.unreachable", now, text, phase, severity, key, onset, data=data)
 
     def _declaration(self) -> dict[str, Any]:
         tags = [
@@ -314,7 +363,10 @@ class Collector:
             }
             for tag in self._machine.tag
         ]
-        return {"name": self._machine.name, "process": self._machine.process, "tags": tags}
+        said = {"name": self._machine.name, "process": self._machine.process, "tags": tags}
+        return said | (
+            {"waveforms": [_declared(one) for one in self._machine.waveform]} if self._machine.waveform else {}
+        )
 
     def _count(self, bodies: Sequence[Body]) -> None:
         for body in bodies:
@@ -324,6 +376,13 @@ class Collector:
                 self._rows["bad"].inc(bad)
                 self._rows["uncertain"].inc(uncertain)
                 self._rows["good"].inc(len(body) - bad - uncertain)
+            elif isinstance(body, Waveform):
+                metrics.waveforms_read.labels(self.asset).inc()
+
+
+def _declared(one: WaveformEntry) -> dict[str, Any]:
+    channels = [{"name": c.name, "unit": c.unit, "role": c.role, "text": c.text} for c in one.channel]
+    return {"name": one.name, "role": one.role, "text": one.text, "channels": channels}
 
 
 async def _whole(work: Coroutine[Any, Any, None]) -> None:

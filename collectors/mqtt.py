@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -24,12 +23,15 @@ import aiomqtt
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from collectors.bursts import plausible
+from collectors.mqtt_burst import Bursts, place_of
+from collectors.payload import NOTHING, TimeUnit, time_of, walk
 from collectors.scaling import Scaling
 from collectors.source import Arrival, Opening, Reading, Source
 from pipeline import metrics
 from pipeline.errors import BadData, ConfigError, Unavailable
-from pipeline.model import EARLIEST_NS, LATEST_NS, Batch, Body, Event, Quality, Severity
-from pipeline.plant import Tag
+from pipeline.model import MOST_VALUES, Batch, Body, Event, Quality, Severity
+from pipeline.plant import Tag, WaveformEntry
 from pipeline.settings import read_secret
 
 log = logging.getLogger(__name__)
@@ -45,9 +47,6 @@ _REMEMBERED_S: Final = 60.0
 """An acknowledgement older than this has reached the broker, or the connection would be dead by now."""
 _DIGEST: Final = 8
 _NOTE_EVERY_S: Final = 600.0
-_AHEAD_NS: Final = 86_400_000_000_000
-_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Mqtt(Source):
@@ -62,7 +61,7 @@ class Mqtt(Source):
     """Longest wait for the broker's answer."""
     time: str | None = None
     """Path of the device's own time in the payload; without it the gateway's clock is used."""
-    time_unit: Literal["s", "ms", "us", "ns", "iso"] = "ms"
+    time_unit: TimeUnit = "ms"
     """`iso` is a text as 2026-05-01T08:00:00+09:00; without offset it is UTC."""
     session: Literal["kept", "clean"] = "kept"
     """`kept`: the broker keeps what comes while the gateway is away; `clean`: it forgets us when we leave."""
@@ -82,6 +81,11 @@ class Mqtt(Source):
                     f"tag {tag.name!r}: address {tag.address!r} is not '<topic> <json path>', e.g. 'plant/f03/pv "
                     "zone.1.temp'; a topic has no spaces and no wildcards"
                 )
+
+    def check_waveforms(self, waveforms: Sequence[WaveformEntry]) -> None:
+        """Refuses addresses that are no topic with options."""
+        for one in waveforms:
+            place_of(one)
 
     def open(self, opening: Opening) -> AbstractAsyncContextManager["MqttSession"]:
         """A persistent session at the broker."""
@@ -214,7 +218,8 @@ class MqttSession:
             if found is not None:
                 path = found["path"].split(".") if found["path"] else []
                 self._paths.setdefault(found["topic"], []).append((index, path))
-        self.topics = tuple(self._paths)
+        self._bursts = Bursts(opening, source.time_unit)
+        self.topics = tuple(dict.fromkeys([*self._paths, *self._bursts.topics]))
         self._recent = _Recent(self.topics, source.max_buffer, opening.memory)
         self._noted: dict[str, float] = {}
 
@@ -223,6 +228,8 @@ class MqttSession:
         with _as_unavailable(self._source):
             async for first in self._client.messages:
                 messages = [first, *self._arrivals.take()]
+                for brought in self._read_bursts(messages):
+                    yield brought
                 reading = self._read(messages)
                 if reading is not None:
                     yield reading
@@ -247,11 +254,13 @@ class MqttSession:
         learned = False
         for message in messages:
             topic, payload = str(message.topic), _bytes(message)
+            if topic not in self._paths:
+                continue
             digest = blake2b(topic.encode() + b"\0" + payload, digest_size=_DIGEST).digest()
             try:
                 found, own_time = self._rows(topic, payload)
             except BadData as error:
-                events.extend(self._note(topic, payload, error))
+                events.extend(self._note(topic, payload, error, "message", "not_json"))
                 continue
             if own_time and self._recent.known(digest):
                 metrics.duplicates_refused.labels(self._opening.asset).inc()
@@ -267,6 +276,36 @@ class MqttSession:
         bodies: list[Body] = [self._batch(rows)] if rows else []
         return Reading((*bodies, *events), memory=self._recent.text() if learned else None)
 
+    def _read_bursts(self, messages: Sequence[aiomqtt.Message]) -> Iterator[Reading]:
+        """Waveforms, as many at once as fit; what is learned of a message goes with what it brought."""
+        part: list[Body] = []
+        size = 0
+        for message in messages:
+            topic, payload = str(message.topic), _bytes(message)
+            if topic not in self._bursts.topics:
+                continue
+            digest = blake2b(b"burst\0" + topic.encode() + b"\0" + payload, digest_size=_DIGEST).digest()
+            if self._recent.known(digest):
+                metrics.duplicates_refused.labels(self._opening.asset).inc()
+                continue
+            try:
+                found, own_time = self._bursts.read(topic, payload)
+            except BadData as error:
+                part.extend(self._note(topic, payload, error, "waveform", "waveform"))
+                continue
+            if message.retain and not own_time:
+                metrics.bad_data.labels(self._opening.asset, "retained_without_time").inc()
+                continue
+            more = sum(one.value.size for one in found)
+            if part and size + more > MOST_VALUES:
+                yield Reading(tuple(part), memory=self._recent.text())
+                part, size = [], 0
+            part.extend(found)
+            size += more
+            self._recent.learn(topic, digest)
+        if part:
+            yield Reading(tuple(part), memory=self._recent.text())
+
     def _batch(self, rows: Sequence[_Row]) -> Batch:
         tag = np.array([row.tag for row in rows], np.uint16)
         raw = np.array([row.raw for row in rows], np.float64)
@@ -274,9 +313,9 @@ class MqttSession:
         ts_ns = np.array([row.ts_ns for row in rows], np.int64)
         return Batch(self._opening.asset, self._names, ts_ns, tag, value, quality)
 
-    def _note(self, topic: str, payload: bytes, error: BadData) -> list[Event]:
+    def _note(self, topic: str, payload: bytes, error: BadData, what: str, cause: str) -> list[Event]:
         """Counts a message nobody can read; one event a topic now and then."""
-        metrics.bad_data.labels(self._opening.asset, "not_json").inc()
+        metrics.bad_data.labels(self._opening.asset, cause).inc()
         now = time.monotonic()
         if now - self._noted.get(topic, -_NOTE_EVERY_S) < _NOTE_EVERY_S:
             return []
@@ -286,7 +325,7 @@ class MqttSession:
         text = f"{topic}: {error}"
         data = {"topic": topic, "head": head}
         now_ns = self._opening.clock()
-        kind = "message.refused"
+        kind = f"{what}.refused"
         return [Event(self._opening.asset, kind, now_ns, text, severity=Severity.WARNING, key=topic, data=data)]
 
     def _rows(self, topic: str, payload: bytes) -> tuple[list[_Row], bool]:
@@ -306,8 +345,8 @@ class MqttSession:
             ts_ns, owned, plausible = self._when(one)
             own_time &= owned
             for tag, path in self._paths.get(topic, ()):
-                value = _walk(one, path)
-                if value is not _NOTHING:
+                value = walk(one, path)
+                if value is not NOTHING:
                     raw, quality = self._number(value)
                     if not plausible and quality == Quality.GOOD:
                         quality = Quality.UNCERTAIN
@@ -317,11 +356,11 @@ class MqttSession:
     def _when(self, one: Any) -> tuple[int, bool, bool]:
         """Time of an object, whether it is its own, and whether it could be believed."""
         now = self._opening.clock()
-        said = _NOTHING if self._time is None else _walk(one, self._time)
-        if said is _NOTHING:
+        said = NOTHING if self._time is None else walk(one, self._time)
+        if said is NOTHING:
             return now, False, True
-        ts_ns = _time_of(said, self._source.time_unit)
-        if ts_ns is None or not EARLIEST_NS <= ts_ns <= min(LATEST_NS, now + _AHEAD_NS):
+        ts_ns = time_of(said, self._source.time_unit)
+        if ts_ns is None or not plausible(ts_ns, now):
             return now, True, False
         return ts_ns, True, True
 
@@ -335,39 +374,6 @@ class MqttSession:
             return float(value), Quality.GOOD
         except OverflowError:
             return np.inf, Quality.GOOD
-
-
-_NOTHING: Final = object()
-
-
-def _walk(value: Any, path: Sequence[str]) -> Any:
-    """What lies at a path, or _NOTHING."""
-    for step in path:
-        if isinstance(value, dict):
-            value = value.get(step, _NOTHING)
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            return _NOTHING
-    return value
-
-
-def _time_of(said: Any, unit: str) -> int | None:
-    """A device's time in nanoseconds, None where it is none; floats keep microseconds."""
-    if unit == "iso":
-        try:
-            then = datetime.fromisoformat(said)
-        except (TypeError, ValueError):
-            return None
-        aware = then if then.tzinfo else then.replace(tzinfo=UTC)
-        return (aware - _EPOCH) // timedelta(microseconds=1) * 1000
-    if isinstance(said, bool) or not isinstance(said, int | float):
-        return None
-    if isinstance(said, int):
-        return said * _NS[unit]
-    if not np.isfinite(said):
-        return None
-    return round(said * (_NS[unit] / 1000)) * 1000
 
 
 def _number_of(code: Any) -> int:

@@ -30,12 +30,14 @@ from asyncua.ua.uaerrors import UaError
 from pydantic import PositiveFloat
 
 from collectors.buffer import Buffer
+from collectors.bursts import plausible, portions
+from collectors.opcua_burst import Assembly, Node, nodes_of
 from collectors.scaling import Scaling
 from collectors.source import Arrival, Opening, Reading, Source
 from pipeline import metrics
 from pipeline.errors import ConfigError, Unavailable
-from pipeline.model import BAD_BIT, EARLIEST_NS, LATEST_NS, Batch, Event, Int64s, Quality, Severity
-from pipeline.plant import Tag
+from pipeline.model import BAD_BIT, Batch, Event, Int64s, Quality, Severity, Waveform
+from pipeline.plant import Tag, WaveformEntry
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +51,12 @@ _SILENCE_S: Final = 5.0
 _ITEMS_A_REQUEST: Final = 1_000
 _BUFFER_ROWS: Final = 50_000
 _LEAVE_S: Final = 2.0
-_AHEAD_NS: Final = 86_400_000_000_000
 _OVERFLOW: Final = 0x0480
 """Info bits of a status code: the server's queue was full and a value before this one is lost."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_RESTAMPED: Final = ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp)
+"""A channel that is all zeros again is news too."""
 _NUMBERS: Final = frozenset(
     getattr(ua.VariantType, name)
     for name in "Boolean SByte Byte Int16 UInt16 Int32 UInt32 Int64 UInt64 Float Double".split()
@@ -79,18 +82,26 @@ class OpcUa(Source):
         if not self.url.startswith("opc.tcp://"):
             raise ValueError(f"url = {self.url!r}: it should begin with opc.tcp://, e.g. opc.tcp://192.168.0.10:4840")
         for tag in tags:
-            found = _ADDRESS.fullmatch(tag.address)
-            try:
-                ua.NodeId.from_string(found["id"] if found else "")
-            except (UaError, ValueError) as error:
-                raise ValueError(
-                    f"tag {tag.name!r}: address {tag.address!r} is no node id, e.g. nsu=urn:maker:press;s=Oil.Temp "
-                    "or ns=2;i=1001"
-                ) from error
+            _check_node(f"tag {tag.name!r}", tag.address)
+
+    def check_waveforms(self, waveforms: Sequence[WaveformEntry]) -> None:
+        """Likewise."""
+        for node in nodes_of(waveforms):
+            _check_node(f"waveform {node.label!r}", node.address)
 
     def open(self, opening: Opening) -> AbstractAsyncContextManager["OpcUaSession"]:
         """A subscription on the server."""
         return _open(self, opening)
+
+
+def _check_node(what: str, address: str) -> None:
+    found = _ADDRESS.fullmatch(address)
+    try:
+        ua.NodeId.from_string(found["id"] if found else "")
+    except (UaError, ValueError) as error:
+        raise ValueError(
+            f"{what}: address {address!r} is no node id, e.g. nsu=urn:maker:press;s=Oil.Temp or ns=2;i=1001"
+        ) from error
 
 
 @asynccontextmanager
@@ -142,6 +153,7 @@ class _Memory:
         self.last: Int64s = np.zeros(len(names), np.int64)
         self.refused: dict[str, int] = {}
         said = json.loads(text) if text else {}
+        self.bursts: dict[str, int] = said.get("bursts", {})
         if said.get("tags") == self._names:
             self.last = np.frombuffer(zlib.decompress(base64.b64decode(said["last"])), "<i8").astype(np.int64)
             self.refused = said["refused"]
@@ -149,7 +161,8 @@ class _Memory:
     def text(self) -> str:
         """Compact: neighbouring times share most of their bytes."""
         last = base64.b64encode(zlib.compress(self.last.astype("<i8").tobytes(), 1)).decode()
-        return json.dumps({"tags": self._names, "last": last, "refused": self.refused}, separators=(",", ":"))
+        said = {"tags": self._names, "last": last, "refused": self.refused}
+        return json.dumps(said | ({"bursts": self.bursts} if self.bursts else {}), separators=(",", ":"))
 
 
 class OpcUaSession:
@@ -161,7 +174,9 @@ class OpcUaSession:
         self._scaling = Scaling(opening.tags)
         self._memory = _Memory(self._names, opening.memory)
         self._unheard = set(range(len(self._names)))
-        self._buffer: Buffer[_Rows | Event] = Buffer(_BUFFER_ROWS)
+        self._bursts = Assembly(opening)
+        self._addresses = [Node(tag.name, tag.address, -1) for tag in opening.tags] + list(self._bursts.nodes)
+        self._buffer: Buffer[_Rows | Event | Waveform] = Buffer(_BUFFER_ROWS)
         self._heard = time.monotonic()
         self._patience_s = _SILENCE_S
 
@@ -198,17 +213,17 @@ class OpcUaSession:
         self._heard = time.monotonic()
 
     async def _nodes(self) -> list[ua.NodeId]:
-        found = [_ADDRESS.fullmatch(tag.address) for tag in self._opening.tags]
+        found = [_ADDRESS.fullmatch(one.address) for one in self._addresses]
         uris: list[str] = []
         if any(match and match["uri"] for match in found):
             uris = await self._client.get_namespace_array()
         nodes = []
-        for tag, match in zip(self._opening.tags, found, strict=True):
+        for one, match in zip(self._addresses, found, strict=True):
             if match is None:
-                raise ConfigError(f"tag {tag.name!r}: address {tag.address!r} is no node id")
+                raise ConfigError(f"tag {one.label!r}: address {one.address!r} is no node id")
             if match["uri"] and match["uri"] not in uris:
                 raise ConfigError(
-                    f"tag {tag.name!r}: {self._source.url} knows no namespace {match['uri']!r}; "
+                    f"tag {one.label!r}: {self._source.url} knows no namespace {match['uri']!r}; "
                     f"it has {', '.join(uris)}"
                 )
             index = uris.index(match["uri"]) if match["uri"] else int(match["index"] or 0)
@@ -224,11 +239,12 @@ class OpcUaSession:
                 SamplingInterval=self._source.every_s * 1000,
                 QueueSize=queue,
                 DiscardOldest=True,
+                Filter=None if tag < len(self._names) else _RESTAMPED,
             ),
         )
 
     def _judge_item(self, tag: int, status: ua.StatusCode) -> None:
-        name = self._names[tag]
+        name, address = self._addresses[tag].label, self._addresses[tag].address
         if status.is_good():
             self._memory.refused.pop(name, None)
             return
@@ -236,13 +252,14 @@ class OpcUaSession:
             return
         self._memory.refused[name] = status.value
         log.warning("node refused asset=%s tag=%s status=%s", self._opening.asset, name, status.name)
-        now, address = self._opening.clock(), self._opening.tags[tag].address
+        now = self._opening.clock()
         text = f"{name}: {self._source.url} refuses {address}: {status.name}"
         data = {"tag": name, "address": address, "status": status.name}
         self._buffer.put(
             Event(self._opening.asset, "tag.refused", now, text, severity=Severity.WARNING, key=name, data=data)
         )
-        self._buffer.put(_Rows([now], [tag], [np.nan], [status.value | int(BAD_BIT)]))
+        if tag < len(self._names):
+            self._buffer.put(_Rows([now], [tag], [np.nan], [status.value | int(BAD_BIT)]))
 
     # ---- listening ----
 
@@ -265,19 +282,32 @@ class OpcUaSession:
         rows, now = _Rows(), self._opening.clock()
         for item in items:
             tag, said = item.ClientHandle, item.Value
-            ts_ns, plausible = _time(said, now)
+            if tag >= len(self._names):
+                continue
+            ts_ns, believed = _time(said, now)
             if tag in self._unheard:
                 self._unheard.discard(tag)
-                if plausible and ts_ns <= self._memory.last[tag]:
+                if believed and ts_ns <= self._memory.last[tag]:
                     continue
             raw, quality = self._number(said)
-            if not plausible and quality == Quality.GOOD:
+            if not believed and quality == Quality.GOOD:
                 quality = Quality.UNCERTAIN
             if quality & 0xFFFF & _OVERFLOW == _OVERFLOW:
                 metrics.bad_data.labels(self._opening.asset, "server_queue_overflow").inc()
             rows.add(ts_ns, tag, raw, quality)
         if rows.tag:
             self._buffer.put(rows, len(rows.tag))
+        arrays = [item for item in items if item.ClientHandle >= len(self._names)]
+        for item in sorted(arrays, key=lambda one: one.ClientHandle):  # a period before what it is the period of
+            self._hear_array(item.ClientHandle - len(self._names), item.Value, now)
+
+    def _hear_array(self, place: int, said: ua.DataValue, now: int) -> None:
+        ts_ns, believed = _time(said, now)
+        node = self._bursts.nodes[place]
+        if node.unit_s is None and self._memory.bursts.get(self._opening.waveforms[node.entry].name) == ts_ns:
+            return
+        for one in self._bursts.hear(place, said, ts_ns, plausible=believed):
+            self._buffer.put(one, 1 + (one.value.size // 5 if isinstance(one, Waveform) else 0))
 
     def _number(self, said: ua.DataValue) -> tuple[float, int]:
         status = 0 if said.StatusCode is None else said.StatusCode.value
@@ -294,9 +324,15 @@ class OpcUaSession:
     async def readings(self) -> AsyncIterator[Reading]:
         """What the server has reported since the last reading."""
         while True:
-            yield self._merge(await self._take())
+            heard = await self._take()
+            for part in portions([item for item in heard if isinstance(item, Waveform)]):
+                self._memory.bursts.update((one.name, one.ts_ns) for one in part)
+                yield Reading(part, memory=self._memory.text())
+            rest = [item for item in heard if not isinstance(item, Waveform)]
+            if rest:
+                yield self._merge(rest)
 
-    async def _take(self) -> list[_Rows | Event]:
+    async def _take(self) -> list[_Rows | Event | Waveform]:
         while True:
             try:
                 async with asyncio.timeout(self._heard + self._patience_s - time.monotonic()):
@@ -330,6 +366,5 @@ def _time(said: ua.DataValue, now_ns: int) -> tuple[int, bool]:
             continue
         aware = stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
         ts_ns = (aware - _EPOCH) // _MICROSECOND * 1000
-        plausible = EARLIEST_NS <= ts_ns <= min(LATEST_NS, now_ns + _AHEAD_NS)
-        return (ts_ns, True) if plausible else (now_ns, False)
+        return (ts_ns, True) if plausible(ts_ns, now_ns) else (now_ns, False)
     return now_ns, True

@@ -53,6 +53,8 @@ async def probe(machine: Machine[Any], wait_s: float = 5.0, clock: Clock = servi
         wait_s: longest wait until every tag was heard of.
         clock: wall clock.
     """
+    if not machine.tag:
+        return []
     bare = tuple(tag.model_copy(update={"scale": 1.0, "offset": 0.0, "range": None}) for tag in machine.tag)
     opening = Opening(machine.path, bare, clock, f"rootdx-probe-{machine.path.replace('/', '-')}")
     heard: dict[int, tuple[float, int]] = {}

@@ -7,12 +7,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from collectors.files import Files
 from collectors.modbus import Modbus
 from collectors.mqtt import Mqtt
 from collectors.opcua import OpcUa
 from pipeline.plant import Machine
 
-AnySource = Annotated[Modbus | OpcUa | Mqtt, Field(discriminator="protocol")]
+AnySource = Annotated[Modbus | OpcUa | Mqtt | Files, Field(discriminator="protocol")]
 """The settings of one device, told apart by their `protocol`."""
 
 MachineFile = Machine[AnySource]

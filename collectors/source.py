@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from pipeline.model import Body, Cause
-from pipeline.plant import SourceSettings, Tag
+from pipeline.plant import SourceSettings, Tag, WaveformEntry
 
 Clock = Callable[[], int]
 """Wall clock, int nanoseconds UTC. Passed in, so that a test can step it."""
@@ -38,7 +38,8 @@ class Reading:
     """What a session hands over at once; it becomes durable as a whole or not at all.
 
     Attributes:
-        bodies: rows and events.
+        bodies: rows and events; or waveforms (together at most `MOST_VALUES` values) and events. When the spool has no
+            room, rows are counted as lost, while a reading with waveforms ends the session: its source keeps them.
         missed: ticks that were due and gave no rows (late ones; the gateway itself counts those of an outage).
         memory: what the session wants to be told when it is next opened, kept in the spool in the same transaction
             as the bodies (None: unchanged). It is how a redelivered message is recognised after a crash.
@@ -77,6 +78,7 @@ class Opening:
         clock: wall clock.
         client_id: a name for this connection that is stable over restarts, unique in the plant, ASCII slug.
         memory: the session's last durable `Reading.memory`, "" after a first start.
+        waveforms: the bursts that this session is to bring.
     """
 
     asset: str
@@ -84,6 +86,7 @@ class Opening:
     clock: Clock
     client_id: str
     memory: str = ""
+    waveforms: tuple[WaveformEntry, ...] = ()
 
 
 class Source(SourceSettings):

@@ -18,6 +18,7 @@ from pipeline.model import (
     Severity,
     Tally,
     rows_of,
+    waveforms_of,
 )
 
 LOSS: Final = "loss"
@@ -66,7 +67,9 @@ def _sum(asset: str, tags: tuple[str, ...], group: Sequence[Tally]) -> Tally:
 
 
 def stub(source: str, now_ns: int, dropped: Sequence[tuple[int, Sequence[Body]]]) -> list[Body]:
-    """What remains of dropped records: their events and tallies, and of their rows how many of which tag and minute.
+    """What remains of dropped records: their events and tallies, and of all else how much it was.
+
+    Rows are counted by tag and minute, waveforms altogether.
 
     Args:
         source: gateway.
@@ -80,14 +83,20 @@ def stub(source: str, now_ns: int, dropped: Sequence[tuple[int, Sequence[Body]]]
     tallies = [body for body in bodies if isinstance(body, Tally)]
     tallies += [tally_of(batch, Cause.SPOOL_FULL) for batch in rows]
     lost = rows_of(bodies)
+    waveforms = waveforms_of(bodies) + sum(int(event.data.get("waveforms", 0)) for event in told)
     metrics.spool_dropped_rows.inc(lost)
+    metrics.spool_dropped_waveforms.inc(waveforms_of(bodies))
     data = {
         "cause": Cause.SPOOL_FULL.value,
         "from_seq": min([event.data["from_seq"] for event in told] + [dropped[0][0]]),
         "to_seq": dropped[-1][0],
         "rows": lost + sum(int(event.data["rows"]) for event in told),
     }
-    text = f"{data['rows']} rows dropped: spool full (records {data['from_seq']} to {data['to_seq']})"
+    what = f"{data['rows']} rows"
+    if waveforms:
+        data["waveforms"] = waveforms
+        what += f" and {waveforms} waveforms"
+    text = f"{what} dropped: spool full (records {data['from_seq']} to {data['to_seq']})"
     loss = Event(gateway_asset(source), LOSS, now_ns, text, severity=Severity.ERROR, key=_RANGE, data=data)
     return [*merged(tallies), *(event for event in events if event not in told), loss]
 

@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError
 
 # collectors
 rows_read = Counter("rootdx_rows_read_total", "Rows handed over by a device session.", ["asset", "quality"])
+waveforms_read = Counter("rootdx_waveforms_read_total", "Waveforms handed over by a device session.", ["asset"])
 requests = Counter("rootdx_requests_total", "Requests sent to a device.", ["asset", "outcome"])
 device_up = Gauge("rootdx_device_up", "1 while a session on the device is open.", ["asset"])
 ticks_late = Counter("rootdx_ticks_late_total", "Scans skipped because the one before was still running.", ["asset"])
@@ -29,6 +30,7 @@ spool_bytes = Gauge("rootdx_spool_bytes", "Bytes of these records.")
 spool_hours_left = Gauge("rootdx_spool_outage_hours_left", "Hours of outage the spool can still take at today's rate.")
 spool_rows = Counter("rootdx_spool_rows_total", "Rows made durable.")
 spool_dropped_rows = Counter("rootdx_spool_dropped_rows_total", "Rows dropped because the spool or disk was full.")
+spool_dropped_waveforms = Counter("rootdx_spool_dropped_waveforms_total", "Waveforms dropped likewise.")
 spool_damaged = Counter("rootdx_spool_damaged_records_total", "Records lost to a damaged spool file.")
 spool_commit_seconds = Histogram(
     "rootdx_spool_commit_seconds", "Time of one group commit.", buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
@@ -39,6 +41,7 @@ bus_up = Gauge("rootdx_bus_up", "1 while the bus connection is open.", ["process
 
 # writer
 committed_rows = Counter("rootdx_committed_rows_total", "Rows committed in the store.", ["gateway"])
+committed_waveforms = Counter("rootdx_committed_waveforms_total", "Waveforms committed in the store.", ["gateway"])
 committed_records = Counter("rootdx_committed_records_total", "Records committed in the store.", ["gateway"])
 duplicates_dropped = Counter("rootdx_duplicate_records_total", "Records that were committed already.", ["gateway"])
 holes = Counter("rootdx_hole_records_total", "Records that came before their predecessor.", ["gateway"])
@@ -49,6 +52,14 @@ commit_seconds = Histogram(
 lag_seconds = Gauge("rootdx_lag_seconds", "Age of the newest committed row when it was committed.", ["gateway"])
 last_commit = Gauge("rootdx_last_commit_unixtime", "When the store last committed rows.", ["gateway"])
 store_up = Gauge("rootdx_store_up", "1 while the store connection is open.")
+
+# analytics
+cycles_written = Counter("rootdx_cycles_written_total", "Cycles written or changed.", ["asset", "kind"])
+round_seconds = Histogram(
+    "rootdx_analytics_round_seconds",
+    "Time of one look at what is new.",
+    buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+)
 
 FLOW_S: Final = 60.0
 """Rows went through a process within this time: data is flowing."""

@@ -1,6 +1,7 @@
 """All that flows from a device to the tables.
 
-* Time is int64 nanoseconds UTC, values are float64 in the tag's unit, quality is an OPC UA status code.
+* Time is int64 nanoseconds UTC, values are float64 in the tag's unit (float32 in a burst), quality is an OPC UA status
+  code.
 * A value is NaN exactly where its quality is bad: bad never becomes a number, and a number is never silent.
 * Everything is frozen and compared by value; arrays are read-only.
 * A body carries its own names (asset path, tag names), so nothing upstream of the store needs the database.
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint32]
 Indices = npt.NDArray[np.uint16]
 
@@ -27,6 +29,10 @@ EARLIEST_NS: Final = 946_684_800_000_000_000
 """2000-01-01 UTC: no plant computer lived before; an earlier row is a clock without battery."""
 LATEST_NS: Final = 4_102_444_800_000_000_000 - 1
 """The last nanosecond before 2100-01-01 UTC."""
+MOST_VALUES: Final = 1 << 20
+"""Values of one waveform, all channels together: 4 MiB, which every broker takes; 26 s of two channels at 20 kHz."""
+MOST_CHANNELS: Final = 64
+"""Channels of one waveform."""
 MINUTE_NS: Final = 60_000_000_000
 HOUR_NS: Final = 60 * MINUTE_NS
 
@@ -273,7 +279,53 @@ class Event:
         return uuid.uuid5(_EVENT_NAMESPACE, json.dumps([self.asset, self.kind, self.key, onset]))
 
 
-Body = Batch | Tally | Event
+@dataclass(frozen=True, slots=True, eq=False)
+class Waveform(_ByValue):
+    """A burst: the channels of one shot, weld or stroke, sampled together at one fixed period.
+
+    Its identity is (asset, name, ts_ns): the same burst sent twice is stored once.
+
+    Attributes:
+        asset: ISA-95 path `enterprise/site/area/line/cell`.
+        name: which waveform of the machine, as `shot.curve`.
+        ts_ns: time of the first sample.
+        period_ns: time from one sample to the next, at least 1.
+        channels: (k,) names of the columns, all different.
+        value: (n, k) in the channels' units, NaN = no good sample; read-only.
+        quality: OPC UA status code of the whole burst.
+    """
+
+    asset: str
+    name: str
+    ts_ns: int
+    period_ns: int
+    channels: tuple[str, ...]
+    value: Singles
+    quality: int = Quality.GOOD
+
+    def __post_init__(self) -> None:
+        if self.value.ndim != 2 or self.value.shape[1] != len(self.channels) or not self.value.size:
+            raise ValueError(
+                f"waveform {self.name} of {self.asset}: shape {self.value.shape}, expected (n, {len(self.channels)})"
+            )
+        if self.value.size > MOST_VALUES or len(self.channels) > MOST_CHANNELS:
+            raise ValueError(
+                f"waveform {self.name} of {self.asset}: shape {self.value.shape}, at most {MOST_VALUES} values in "
+                f"{MOST_CHANNELS} channels are carried"
+            )
+        if len(set(self.channels)) != len(self.channels):
+            raise ValueError(f"waveform {self.name} of {self.asset}: a channel appears twice in {self.channels}")
+        if self.period_ns < 1:
+            raise ValueError(f"waveform {self.name} of {self.asset}: period_ns = {self.period_ns}, expected at least 1")
+        object.__setattr__(self, "value", _column(self.value, _SINGLE))
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+_SINGLE: Final = np.dtype(np.float32)
+
+Body = Batch | Tally | Event | Waveform
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,3 +353,13 @@ class Record:
 def rows_of(bodies: Sequence[Body]) -> int:
     """Measurement rows among the bodies."""
     return sum(len(body) for body in bodies if isinstance(body, Batch))
+
+
+def waveforms_of(bodies: Sequence[Body]) -> int:
+    """Waveforms among the bodies."""
+    return sum(isinstance(body, Waveform) for body in bodies)
+
+
+def weight_of(bodies: Sequence[Body]) -> int:
+    """How much there is to carry, in rows: five values of a waveform take the place of one row."""
+    return rows_of(bodies) + sum(body.value.size for body in bodies if isinstance(body, Waveform)) // 5

@@ -9,8 +9,9 @@
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -73,6 +74,8 @@ def _zone(text: str) -> str:
 
 
 Slug = Annotated[str, AfterValidator(_slug)]
+Zone = Annotated[str, AfterValidator(_zone)]
+"""IANA name of a time zone."""
 ProcessName = Literal["casting", "heat_treatment", "welding", "surface_treatment", "forging", "molding"]
 
 
@@ -104,6 +107,55 @@ class Tag(Frozen):
         return self
 
 
+class Channel(Frozen):
+    """One column of a waveform."""
+
+    name: Annotated[str, AfterValidator(_tag_name)]
+    """Unique within the waveform."""
+    unit: Annotated[str, AfterValidator(_unit)]
+    """UCUM."""
+    address: str = ""
+    """Where the burst keeps it, in the protocol's own notation; empty: under its name."""
+    role: str = ""
+    """Signal name of the process, as `shot.velocity`."""
+    scale: FiniteFloat = 1.0
+    """value = raw · scale + offset."""
+    offset: FiniteFloat = 0.0
+    text: str = ""
+    """For people, in any language."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Channel":
+        if self.scale == 0:
+            raise ValueError("scale = 0 would turn every value into the offset")
+        return self
+
+
+class WaveformEntry(Frozen):
+    """One burst signal of a machine: what it records in every shot, weld or stroke."""
+
+    name: Annotated[str, AfterValidator(_tag_name)]
+    """Unique among the waveforms of the machine."""
+    address: str = ""
+    """Where its source keeps it, in the protocol's own notation (see the protocol's page)."""
+    role: str = ""
+    """What it is for the process, as `shot.curve`."""
+    period_s: PositiveFloat | None = None
+    """Seconds between samples; none: the source states it."""
+    text: str = ""
+    """For people, in any language."""
+    channel: tuple[Channel, ...] = Field(min_length=1, max_length=64)
+
+    @model_validator(mode="after")
+    def _check(self) -> "WaveformEntry":
+        seen: set[str] = set()
+        for channel in self.channel:
+            if channel.name in seen:
+                raise ValueError(f"channel {channel.name!r} appears twice; every channel needs a name of its own")
+            seen.add(channel.name)
+        return self
+
+
 class SourceSettings(Frozen):
     """What every protocol's settings have in common."""
 
@@ -118,6 +170,18 @@ class SourceSettings(Frozen):
         """
         raise NotImplementedError
 
+    def check_waveforms(self, waveforms: Sequence[WaveformEntry]) -> None:
+        """Refuses waveforms that this protocol cannot bring.
+
+        Raises:
+            ValueError: names the waveform, the key and what was expected.
+        """
+        if waveforms:
+            raise ValueError(
+                f"waveform {waveforms[0].name!r}: this protocol brings no waveforms; say in [waveform_source] where "
+                'they come from, e.g. protocol = "files"'
+            )
+
 
 S = TypeVar("S", bound=SourceSettings)
 
@@ -131,7 +195,17 @@ class Machine(Frozen, Generic[S]):
     """For people."""
     process: ProcessName
     source: S
-    tag: tuple[Tag, ...] = Field(min_length=1, max_length=65_535)
+    tag: tuple[Tag, ...] = Field(max_length=65_535)
+    waveform: tuple[WaveformEntry, ...] = ()
+    """Bursts, read beside the tags."""
+    waveform_source: S | None = None
+    """Where the bursts come from; none: from `source`, like the tags."""
+    cycle: tuple[dict[str, Any], ...] = ()
+    """How cycles are told from the tags; read by the analytics."""
+    life: tuple[dict[str, Any], ...] = ()
+    """What wears and is counted; read by the analytics."""
+    check: tuple[dict[str, Any], ...] = ()
+    """Calibrations and surveys that must be valid; read by the analytics."""
 
     @model_validator(mode="after")
     def _check(self) -> "Machine[S]":
@@ -140,8 +214,40 @@ class Machine(Frozen, Generic[S]):
             if tag.name in seen:
                 raise ValueError(f"tag {tag.name!r} appears twice; every tag of a machine needs a name of its own")
             seen.add(tag.name)
+        names = [waveform.name for waveform in self.waveform]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"waveform {name!r} appears twice; every waveform of a machine needs a name of its own"
+                )
+        if not (self.tag or self.waveform):
+            raise ValueError("a machine needs at least one [[tag]] or [[waveform]]")
+        if self.waveform_source is not None and not self.waveform:
+            raise ValueError("[waveform_source] without a [[waveform]]; say what it brings, or remove it")
+        if self.waveform_source is not None and not self.tag:
+            raise ValueError("no tags: name the source of the waveforms in [source] and remove [waveform_source]")
         self.source.check(self.tag)
+        if self.waveform_source is not None:
+            self.waveform_source.check(())
+        (self.waveform_source or self.source).check_waveforms(self.waveform)
         return self
+
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class Shift(Frozen):
+    """When the plant means to work, in its own time."""
+
+    name: Slug
+    start: time
+    end: time
+    """Not after `start`: the next day."""
+    days: tuple[Day, ...] = DAYS[:5]
+    """On which it begins."""
+    breaks: tuple[tuple[time, time], ...] = ()
+    """Planned downtime in it."""
 
 
 class Plant(Frozen):
@@ -150,7 +256,21 @@ class Plant(Frozen):
     enterprise: Slug
     site: Slug
     name: str = ""
-    time_zone: Annotated[str, AfterValidator(_zone)] = "Asia/Seoul"
+    time_zone: Zone = "Asia/Seoul"
+    shift: tuple[Shift, ...] = ()
+    """Without any, every day is one shift."""
+    holiday: tuple[date, ...] = ()
+    """Days on which no shift begins."""
+    contract_kw: PositiveFloat | None = None
+    """Contract power of the site, for the billing demand."""
+
+    @model_validator(mode="after")
+    def _check_shifts(self) -> "Plant":
+        names = [shift.name for shift in self.shift]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"shift {twice!r} appears twice; every shift needs a name of its own")
+        return self
 
     def asset(self, machine: Machine[Any]) -> str:
         """The full path of a machine: enterprise/site/area/line/cell."""
@@ -203,7 +323,7 @@ def _explain_one(where: str, text: str, fault: Any) -> str:
 
 def _is_union_label(part: object) -> bool:
     """Pydantic puts the tag of a discriminated union into the path; nobody wrote it into the file."""
-    return isinstance(part, str) and part in {"modbus", "opcua", "mqtt"}
+    return isinstance(part, str) and part in {"modbus", "opcua", "mqtt", "files"}
 
 
 def _line_of(text: str, loc: Sequence[object]) -> int | None:
@@ -211,16 +331,19 @@ def _line_of(text: str, loc: Sequence[object]) -> int | None:
     path = [part for part in loc if not _is_union_label(part)]
     heads = list(_headers(text))
     start, end, found = 0, len(text.splitlines()), False
+    limit, table = end, ""
     for depth, part in enumerate(path):
         if not isinstance(part, str):
             continue
+        table = f"{table}.{part}" if table else part
         following = path[depth + 1] if depth + 1 < len(path) else None
-        matches = [i for i, name in heads if name == part]
+        matches = [i for i, name in heads if name == table and start <= i < limit]
         if matches and isinstance(following, int):
             matches = matches[following : following + 1]
         if matches:
             start, found = matches[0], True
-            end = min((i for i, _ in heads if i > start), default=end)
+            end = min((i for i, _ in heads if i > start), default=limit)
+            limit = min((i for i, name in heads if i > start and name == table), default=limit)
     last = next((part for part in reversed(path) if isinstance(part, str)), None)
     lines = text.splitlines()
     for number in range(start, end):

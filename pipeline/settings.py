@@ -105,6 +105,20 @@ class WriterSettings(Frozen):
     group: Grouping = Grouping()
 
 
+class AnalyticsSettings(Frozen):
+    """One analytics process."""
+
+    plant: Path = Path("plant")
+    """Folder of plant.toml and the machine files whose cycles it finds."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    every_s: PositiveFloat = 1.0
+    """Shortest time from one look at new rows to the next."""
+    span_h: PositiveFloat = 12.0
+    """Longest span of one machine's rows that is worked on at once; longer ones are cut."""
+    patience_s: PositiveFloat = 60.0
+    """A cycle whose last rows have not come this long after its end is closed without them."""
+
+
 class Settings(Frozen):
     """The whole file."""
 
@@ -113,6 +127,7 @@ class Settings(Frozen):
     store: StoreSettings = StoreSettings()
     gateway: GatewaySettings = GatewaySettings()
     writer: WriterSettings = WriterSettings()
+    analytics: AnalyticsSettings = AnalyticsSettings()
 
 
 def read_settings(file: Path | None) -> Settings:
@@ -129,7 +144,8 @@ def read_settings(file: Path | None) -> Settings:
     spool = gateway.spool.model_copy(update={"folder": base / gateway.spool.folder})
     moved = gateway.model_copy(update={"plant": base / gateway.plant, "spool": spool})
     bus, store = _secret_from(settings.bus, base), _secret_from(settings.store, base)
-    return settings.model_copy(update={"gateway": moved, "bus": bus, "store": store})
+    analytics = settings.analytics.model_copy(update={"plant": base / settings.analytics.plant})
+    return settings.model_copy(update={"gateway": moved, "bus": bus, "store": store, "analytics": analytics})
 
 
 S = TypeVar("S", Bus, StoreSettings)

@@ -22,12 +22,14 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from pipeline import metrics, wire
-from pipeline.model import Body, rows_of
+from pipeline.model import Body, weight_of
 from pipeline.settings import SpoolSettings
 from pipeline.spool_file import SpoolFile
 
 GROUP_ROWS: Final = 100_000
-"""Rows of one record, unless one append alone has more; so a record stays below what a broker takes."""
+"""Rows of one record (five values of a waveform count as one), unless one append alone has more.
+
+So a record stays below what a broker takes."""
 
 R = TypeVar("R")
 
@@ -177,9 +179,9 @@ class Spool:
     def _take_group(self) -> list[_Waiting]:
         group: list[_Waiting] = []
         rows = 0
-        while self._waiting and (not group or rows + rows_of(self._waiting[0].bodies) <= GROUP_ROWS):
+        while self._waiting and (not group or rows + weight_of(self._waiting[0].bodies) <= GROUP_ROWS):
             group.append(self._waiting.pop(0))
-            rows += rows_of(group[-1].bodies)
+            rows += weight_of(group[-1].bodies)
         if self._waiting:
             self._wanted.set()
         return group

@@ -22,12 +22,13 @@ import numpy as np
 import psycopg
 from psycopg.copy import AsyncLibpqWriter
 
-from pipeline import copying, losses
+from pipeline import bursts, copying, losses
+from pipeline.arrivals import Arrivals
 from pipeline.database import connect, translated
 from pipeline.errors import BadData, Unavailable
 from pipeline.ledger import record_id
 from pipeline.migrate import Connection, check_schema
-from pipeline.model import HOUR_NS, Batch, Body, Cause, Event, Int64s, Tally
+from pipeline.model import HOUR_NS, Batch, Body, Cause, Event, Int64s, Tally, Waveform
 from pipeline.settings import StoreSettings, store_dsn
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class Store:
         self.engine = engine
         self._db, self._direct_rows = db, direct_rows
         self._tag_ids: dict[tuple[str, tuple[str, ...]], copying.Ids] = {}
+        self._asset_ids: dict[str, int] = {}
         self._noted: dict[int, float] = {}
 
     async def ledger(self) -> list[Entry]:
@@ -179,6 +181,7 @@ class Store:
                     yield
         except BaseException:
             self._tag_ids.clear()
+            self._asset_ids.clear()
             self._noted.clear()
             raise
 
@@ -210,6 +213,7 @@ class Store:
                 await self._declare(event)
         await self._copy_batches([(key, body) for key, body in bodies if isinstance(body, Batch) and len(body)])
         await self._copy_tallies([(key, body) for key, body in bodies if isinstance(body, Tally) and len(body)])
+        await self._insert_waveforms([(key, body) for key, body in bodies if isinstance(body, Waveform)])
         await self._insert_events(events)
 
     async def _copy_batches(self, batches: Sequence[tuple[int, Batch]]) -> None:
@@ -218,7 +222,9 @@ class Store:
         ids = [await self._ids(one.asset, one.tags) for _, one in batches]  # nothing can be asked inside a COPY
         if self._direct_rows is not None and sum(len(one) for _, one in batches) >= self._direct_rows:
             await self._db.execute(f"SET LOCAL {_DIRECT} = on".encode())
+        assets = [await self._asset_id(one.asset) for _, one in batches]
         hours: set[int] = set()
+        arrivals = Arrivals()
         async with (
             self._db.cursor() as cursor,
             cursor.copy(copying.MEASUREMENT.encode(), writer=_eager(cursor)) as copy,
@@ -228,9 +234,16 @@ class Store:
                 part = batches[at : at + SLICE]
                 ts_ns = np.concatenate([one.ts_ns for _, one in part])
                 hours.update(np.unique(ts_ns // HOUR_NS).tolist())
+                arrivals.add(assets[at : at + SLICE], [len(one) for _, one in part], ts_ns)
                 await copy.write(_measurement_rows(part, ids[at : at + SLICE], ts_ns))
             await copy.write(copying.END)
         await self._note(hours)
+        await self._arrived(arrivals)
+
+    async def _arrived(self, arrivals: Arrivals) -> None:
+        """Tells the analytics where new rows lie. No NOTIFY: it would make several writers commit one by one."""
+        spans = arrivals.spans()
+        await self._db.execute(_ARRIVED, [spans.asset_id, spans.hour_ns, spans.from_ns, spans.to_ns])
 
     async def _copy_tallies(self, tallies: Sequence[tuple[int, Tally]]) -> None:
         if not tallies:
@@ -271,11 +284,15 @@ class Store:
         return found
 
     async def _asset_id(self, path: str) -> int:
+        known = self._asset_ids.get(path)
+        if known is not None:
+            return known
         rows = await self._all(_ASSET, [path])
         if not rows:  # looked up first: an insert that finds its conflict burns an id
             await self._db.execute(_NEW_ASSET, [path])
             rows = await self._all(_ASSET, [path])
-        return int(rows[0][0])
+        self._asset_ids[path] = int(rows[0][0])
+        return self._asset_ids[path]
 
     async def _declare(self, event: Event) -> None:
         """Takes names, roles and units of a machine's tags from what its gateway says of it."""
@@ -285,6 +302,16 @@ class Store:
         await self._db.execute("UPDATE rootdx.asset SET name = %s, process = %s WHERE asset_id = %s", known)
         async with self._db.cursor() as cursor:
             await cursor.executemany(_DECLARE_TAG, [{**_NOTHING, **tag, "asset_id": asset_id} for tag in tags])
+        await bursts.declare(self._db, asset_id, event.data.get("waveforms", ()))
+
+    async def _insert_waveforms(self, waveforms: Sequence[tuple[int, Waveform]]) -> None:
+        if not waveforms:
+            return
+        rows = [(key, await self._asset_id(one.asset), one) for key, one in waveforms]
+        await bursts.insert(self._db, rows)
+        arrivals = Arrivals()
+        arrivals.add([asset_id for _, asset_id, _ in rows], [2] * len(rows), bursts.ends([one for _, one in waveforms]))
+        await self._arrived(arrivals)
 
     async def _insert_events(self, events: Sequence[tuple[int, Event]]) -> None:
         rows = []
@@ -371,6 +398,14 @@ _LOCK_LEDGER: Final = (
 _ADVANCE: Final = "UPDATE rootdx.ledger SET last_seq = %s, last_commit = now() WHERE source_id = %s"
 _DIRECT: Final = "timescaledb.enable_direct_compress_copy"  # servers before 2.21 do not know it
 _TOUCHED: Final = "SELECT rootdx.touched(to_timestamp(hour)) FROM unnest(%s::bigint[]) hour"
+_ARRIVED: Final = """
+    INSERT INTO rootdx.arrival AS known (asset_id, hour, from_ts, to_ts)
+    SELECT asset_id, to_timestamp(0) + hour / 1000 * INTERVAL '1 microsecond',
+           to_timestamp(0) + first / 1000 * INTERVAL '1 microsecond',
+           to_timestamp(0) + last / 1000 * INTERVAL '1 microsecond'
+    FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[]) AS new(asset_id, hour, first, last)
+    ON CONFLICT (asset_id, hour) DO UPDATE
+        SET from_ts = least(known.from_ts, EXCLUDED.from_ts), to_ts = greatest(known.to_ts, EXCLUDED.to_ts)"""
 _ASSET: Final = "SELECT asset_id FROM rootdx.asset WHERE path = %s"
 _NEW_ASSET: Final = "INSERT INTO rootdx.asset (path) VALUES (%s) ON CONFLICT DO NOTHING"
 _NEW_TAGS: Final = (

@@ -21,7 +21,21 @@ import zstandard
 
 from pipeline.errors import BadData
 from pipeline.ledger import LAST_SEQ
-from pipeline.model import CAUSES, Batch, Body, Event, Phase, Record, Severity, Tally, rows_of
+from pipeline.model import (
+    CAUSES,
+    MOST_CHANNELS,
+    MOST_VALUES,
+    Batch,
+    Body,
+    Event,
+    Phase,
+    Record,
+    Severity,
+    Singles,
+    Tally,
+    Waveform,
+    rows_of,
+)
 
 MAGIC: Final = b"RDX"
 VERSION: Final = 1
@@ -37,9 +51,10 @@ _HEAD: Final = struct.Struct("<3sBII16sQQqIH")  # magic version length crc epoch
 _CRC_FROM: Final = 12
 _PART: Final = struct.Struct("<BxHI")  # kind, reserved, unused, length
 _BATCH: Final = struct.Struct("<IIII")  # asset bytes, tag-name bytes, rows, constant columns
-_BATCH_KIND, _TALLY_KIND, _EVENT_KIND = 1, 2, 3
+_WAVEFORM: Final = struct.Struct("<IIIIIIqq")  # asset, name and channel bytes, samples, channels, quality, ts, period
+_BATCH_KIND, _TALLY_KIND, _EVENT_KIND, _WAVEFORM_KIND = 1, 2, 3, 4
 
-_I8, _F8, _U4, _U2 = (np.dtype(name) for name in ("<i8", "<f8", "<u4", "<u2"))
+_I8, _F8, _F4, _U4, _U2 = (np.dtype(name) for name in ("<i8", "<f8", "<f4", "<u4", "<u2"))
 _Layout = Sequence[tuple[str, np.dtype[Any], int]]
 """name, type and width of each column, in the order of the bytes."""
 _BATCH_LAYOUT: Final = (("ts_ns", _I8, 1), ("value", _F8, 1), ("quality", _U4, 1), ("tag", _U2, 1))
@@ -81,7 +96,7 @@ def pack(bodies: Sequence[Body], level: int = 1) -> bytes:
         ValueError: more than `unpack` would take back, or a name that the layout cannot hold; a bug of the caller.
     """
     plain = b"".join(_part(body) for body in bodies)
-    rows = sum(len(body) for body in bodies if not isinstance(body, Event))
+    rows = sum(len(body) for body in bodies if isinstance(body, Batch | Tally))
     if rows > MOST_ROWS or len(bodies) > MOST_BODIES or len(plain) > LARGEST_PAYLOAD:
         raise ValueError(f"{len(bodies)} bodies of {rows} rows and {len(plain)} bytes are too much for one record")
     return _compressor(level).compress(plain)
@@ -151,7 +166,7 @@ def unpack(payload: bytes) -> tuple[Body, ...]:
     rows = 0
     for kind, content in _parts(plain):
         bodies.append(_body(kind, content, MOST_ROWS - rows))
-        rows += 0 if isinstance(bodies[-1], Event) else len(bodies[-1])
+        rows += len(bodies[-1]) if isinstance(bodies[-1], Batch | Tally) else 0
         if len(bodies) > MOST_BODIES:
             raise BadData(f"payload of more than {MOST_BODIES} bodies")
     return tuple(bodies)
@@ -191,6 +206,8 @@ def _part(body: Body) -> bytes:
             kind, content = _TALLY_KIND, _columns(body, _TALLY_LAYOUT)
         case Event():
             kind, content = _EVENT_KIND, _event_bytes(body)
+        case Waveform():
+            kind, content = _WAVEFORM_KIND, _waveform_bytes(body)
     content = _padded(content)
     return _PART.pack(kind, 0, len(content)) + content
 
@@ -216,8 +233,10 @@ def _body(kind: int, content: memoryview, most_rows: int) -> Body:
             return Tally(**_read_columns(content, _TALLY_LAYOUT, most_rows))
         case 3:
             return _event(bytes(content).rstrip(b"\0"))
+        case 4:
+            return _waveform(content)
         case _:
-            raise BadData(f"part of kind {kind}, this program knows 1 to 3; upgrade it")
+            raise BadData(f"part of kind {kind}, this program knows 1 to 4; upgrade it")
 
 
 def _columns(body: Batch | Tally, layout: _Layout) -> bytes:
@@ -297,3 +316,58 @@ def _event(content: bytes) -> Event:
         return Event(asset, kind, ts_ns, text, Phase(phase), Severity(severity), key, onset_ns, data)
     except (ValueError, TypeError, RecursionError) as error:
         raise BadData(f"not an event: {error}") from error
+
+
+def planes(value: Singles) -> bytes:
+    """Values (n, k) so that zstd finds something to pack: exact, 4 · n · k bytes.
+
+    Column after column the 32 bits of each float minus those of the one before it; of all these differences first the
+    lowest bytes, then the next ones, up to the highest.
+    """
+    bits = np.ascontiguousarray(value.T, _F4).view(_U4)
+    steps = bits.copy()
+    steps[:, 1:] -= bits[:, :-1]
+    return steps.reshape(-1, 1).view(np.uint8).T.tobytes()
+
+
+def joined(content: bytes | memoryview, samples: int, channels: int) -> Singles:
+    """What `planes` was given: (samples, channels), read-only.
+
+    Raises:
+        BadData: as many values cannot be in it.
+    """
+    if samples * channels * 4 != len(content) or not samples * channels:
+        raise BadData(f"waveform of {samples} samples in {channels} channels cannot be in {len(content)} bytes")
+    steps = np.ascontiguousarray(np.frombuffer(content, np.uint8).reshape(4, -1).T).view(_U4)
+    bits = np.cumsum(steps.reshape(channels, samples), axis=1, dtype=np.uint32)
+    value = np.ascontiguousarray(bits.view(np.float32).T)
+    value.flags.writeable = False
+    return value
+
+
+def _waveform_bytes(one: Waveform) -> bytes:
+    asset, name, channels = one.asset.encode(), one.name.encode(), _names(one.channels)
+    sizes = (len(asset), len(name), len(channels), *one.value.shape)
+    head = _WAVEFORM.pack(*sizes, one.quality, one.ts_ns, one.period_ns)
+    return b"".join((head, _padded(asset + name + channels), planes(one.value)))
+
+
+def _waveform(content: memoryview) -> Waveform:
+    if len(content) < _WAVEFORM.size:
+        raise BadData("waveform ends inside its header")
+    asset, name, names, samples, k, quality, ts_ns, period_ns = _WAVEFORM.unpack_from(content)
+    if samples * k > MOST_VALUES or k > MOST_CHANNELS:
+        raise BadData(
+            f"waveform of {samples} samples in {k} channels; at most {MOST_VALUES} values in {MOST_CHANNELS} channels "
+            "are accepted"
+        )
+    at = _WAVEFORM.size
+    text = bytes(content[at : at + asset + name + names])
+    at += (asset + name + names + 7) // 8 * 8
+    value = joined(content[at : at + samples * k * 4], samples, k)
+    try:
+        channels = tuple(text[asset + name :].decode().split("\n"))
+        said = text[:asset].decode(), text[asset : asset + name].decode()
+        return Waveform(*said, ts_ns, period_ns, channels, value, quality)
+    except ValueError as error:
+        raise BadData(f"not a waveform: {error}") from error

@@ -21,11 +21,23 @@ from typing import Final
 
 import numpy as np
 
-from pipeline import losses, metrics, wire
+from pipeline import bursts, losses, metrics, wire
 from pipeline.bus import Delivery, Session, connected
 from pipeline.errors import BadData, Unavailable
 from pipeline.ledger import Verdict, decide
-from pipeline.model import BAD_BIT, EARLIEST_NS, LATEST_NS, Batch, Body, Cause, Event, Tally
+from pipeline.model import (
+    BAD_BIT,
+    EARLIEST_NS,
+    LATEST_NS,
+    Batch,
+    Body,
+    Cause,
+    Event,
+    Tally,
+    Waveform,
+    waveforms_of,
+    weight_of,
+)
 from pipeline.service import keep, together, wall_ns
 from pipeline.settings import Settings, WriterSettings
 from pipeline.store import DECLARED, Accepted, Commit, Entry, Quarantined, Store, opened
@@ -187,7 +199,7 @@ class _Session:
             if isinstance(body, Batch) and named(body) is None:
                 bodies.append(losses.tally_of(body, Cause.QUARANTINED, frame.gateway_ns))
         group.commit.records.append(Accepted(key, frame.seq, frame.gateway_ns, rows, bodies))
-        group.rows += rows
+        group.rows += weight_of(bodies)
 
     @staticmethod
     def _set_aside(group: _Group, one: Quarantined) -> None:
@@ -238,6 +250,7 @@ class _Session:
             gateway = self._by_id[record.source_id].gateway
             metrics.committed_records.labels(gateway).inc()
             metrics.committed_rows.labels(gateway).inc(record.rows)
+            metrics.committed_waveforms.labels(gateway).inc(waveforms_of(record.bodies))
             if record.rows:
                 metrics.last_commit.labels(gateway).set(time.time())
                 metrics.moved("writer")
@@ -275,11 +288,19 @@ def refusal(body: Body) -> str | None:
             return _event_refusal(body)
         case Tally():
             return _tally_refusal(body)
+        case Waveform():
+            return bursts.refusal(body)
 
 
 def named(body: Body) -> str | None:
     """What is wrong with the names in a body, None where nothing is."""
-    return _named(body.asset, () if isinstance(body, Event) else body.tags)
+    match body:
+        case Event():
+            return _named(body.asset, ())
+        case Waveform():
+            return _name_refusal(body.name) or _named(body.asset, body.channels)
+        case _:
+            return _named(body.asset, body.tags)
 
 
 @lru_cache(maxsize=4096)
@@ -343,7 +364,7 @@ def _declaration_refusal(event: Event) -> str | None:
     if not well or not all(isinstance(event.data.get(key, ""), str) for key in ("name", "process")):
         return f"event {event.kind!r} of {event.asset}: expected name, process and a list of tags, each with a name"
     wrong = [tag["name"] for tag in tags if _name_refusal(tag["name"]) is not None]
-    return _name_refusal(wrong[0]) if wrong else None
+    return _name_refusal(wrong[0]) if wrong else bursts.declaration_refusal(event.data.get("waveforms", []))
 
 
 def _tally_refusal(tally: Tally) -> str | None:

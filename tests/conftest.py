@@ -5,6 +5,9 @@
     broker          the embedded MQTT broker; tests share it, so use topics and client ids of your own
     timescale       the TimescaleDB test server itself
     timescale_dsn   DSN of its one database, emptied before the test
+    plain_dsn       a migrated plain PostgreSQL database, as its superuser
+    timescale_store a migrated TimescaleDB database, likewise
+    engine_dsn      each of both, one after the other
 
 A test that uses `database` or `timescale_dsn` is marked `plain` or `timescale` by that alone.
 A service that cannot be had fails the test with a sentence; it never skips.
@@ -16,6 +19,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from pipeline import migrate
 from rootdx.embedded import Broker, Postgres
 from tests.support.services import Timescale, reachable_folder, run
 
@@ -71,3 +75,28 @@ def timescale() -> Iterator[Timescale]:
 def timescale_dsn(timescale: Timescale) -> str:
     timescale.clean()
     return timescale.dsn
+
+
+@pytest.fixture
+def plain_dsn(database: str) -> str:
+    run(migrate.migrate(database))
+    return database
+
+
+@pytest.fixture
+def timescale_store(timescale_dsn: str) -> str:
+    run(migrate.migrate(timescale_dsn))
+    return timescale_dsn
+
+
+@pytest.fixture(
+    params=[pytest.param("plain", marks=pytest.mark.plain), pytest.param("timescale", marks=pytest.mark.timescale)]
+)
+def engine_dsn(request: pytest.FixtureRequest) -> str:
+    dsn: str = request.getfixturevalue("plain_dsn" if request.param == "plain" else "timescale_store")
+    return dsn
+
+
+@pytest.fixture
+def timescale_server(timescale: Timescale) -> Timescale:
+    return timescale

@@ -14,7 +14,7 @@ import numpy as np
 from collectors.protocols import MachineFile
 from collectors.source import Opening, Reading, Source
 from pipeline.errors import SpoolFull
-from pipeline.model import CAUSES, Batch, Body, Cause, Event, Tally
+from pipeline.model import CAUSES, Batch, Body, Cause, Event, Tally, Waveform
 from pipeline.plant import Machine
 
 ASSET = "hansung/ansan1/casting/line1/dc1"
@@ -22,16 +22,16 @@ TABLES = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 
 
 def machine(
-    source: Mapping[str, Any], tags: Sequence[Mapping[str, Any]], path: str = "casting/line1/dc1"
+    source: Mapping[str, Any], tags: Sequence[Mapping[str, Any]], path: str = "casting/line1/dc1", **more: Any
 ) -> Machine[Any]:
     filled = [{"unit": "1", "name": f"t{i}"} | dict(tag) for i, tag in enumerate(tags)]
     return MachineFile.model_validate(
-        {"path": path, "name": "주조기 1", "process": "casting", "source": dict(source), "tag": filled}
+        {"path": path, "name": "주조기 1", "process": "casting", "source": dict(source), "tag": filled} | more
     )
 
 
 def opening(one: Machine[Any], clock: Callable[[], int], memory: str = "", client_id: str = "test") -> Opening:
-    return Opening(ASSET, one.tag, clock, client_id, memory)
+    return Opening(ASSET, one.tag, clock, client_id, memory, one.waveform)
 
 
 @dataclass
@@ -120,6 +120,10 @@ class MemorySpool:
     @property
     def batches(self) -> list[Batch]:
         return [body for body in self.bodies if isinstance(body, Batch)]
+
+    @property
+    def waveforms(self) -> list[Waveform]:
+        return [body for body in self.bodies if isinstance(body, Waveform)]
 
     @property
     def tallies(self) -> list[Tally]:

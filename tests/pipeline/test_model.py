@@ -6,8 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from pipeline.model import CAUSES, Batch, Phase, Quality, Tally, rows_of
-from tests.support.spine import ASSET, T0_NS, batch, event, tally
+from pipeline.model import (
+    CAUSES,
+    MOST_VALUES,
+    Batch,
+    Body,
+    Phase,
+    Quality,
+    Tally,
+    Waveform,
+    rows_of,
+    waveforms_of,
+    weight_of,
+)
+from tests.support.spine import ASSET, T0_NS, batch, event, tally, waveform
 
 CODES = st.sampled_from([int(code) for code in Quality]) | st.integers(0, 2**32 - 1)
 ROWS = st.lists(st.tuples(st.floats(), CODES), max_size=20)
@@ -74,3 +86,38 @@ def test_event_id_is_what_the_event_says_of_its_condition() -> None:
 
 def test_rows_are_those_of_batches() -> None:
     assert rows_of([batch(n=3), tally(9), event(), batch(n=4)]) == 7
+
+
+def test_waveforms_are_read_only_and_compare_by_value_with_their_holes() -> None:
+    given = np.zeros((3, 2), np.float32)
+    made = Waveform(ASSET, "x", T0_NS, 50_000, ("a", "b"), given)
+    with pytest.raises(ValueError, match="read-only"):
+        made.value[0, 0] = 1
+    assert waveform() == waveform()
+    assert waveform() != waveform(seed=2)
+    assert len(waveform(n=7)) == 7
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "period_ns", "words"),
+    [
+        ((3, 2), ("a",), 1, "expected"),
+        ((3,), ("a",), 1, "expected"),
+        ((0, 1), ("a",), 1, "expected"),
+        ((3, 0), (), 1, "expected"),
+        ((3, 2), ("a", "a"), 1, "appears twice"),
+        ((3, 1), ("a",), 0, "at least 1"),
+        ((MOST_VALUES + 1, 1), ("a",), 1, "at most"),
+        ((1, 65), tuple(map(str, range(65))), 1, "64 channels"),
+    ],
+)
+def test_waveforms_that_cannot_be_are_refused(
+    shape: tuple[int, ...], channels: tuple[str, ...], period_ns: int, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        Waveform(ASSET, "x", T0_NS, period_ns, channels, np.zeros(shape, np.float32))
+
+
+def test_five_values_of_a_waveform_weigh_as_much_as_a_row() -> None:
+    bodies: list[Body] = [batch(n=3), waveform(n=50), tally(9), waveform(n=50)]
+    assert (waveforms_of(bodies), rows_of(bodies), weight_of(bodies)) == (2, 3, 3 + 2 * 50 * 2 // 5)

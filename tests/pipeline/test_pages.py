@@ -10,7 +10,7 @@ import pytest
 from collectors.protocols import MachineFile
 from pipeline import wire
 from pipeline.model import Batch
-from pipeline.plant import Plant, Tag
+from pipeline.plant import Channel, Plant, Tag, WaveformEntry
 from pipeline.settings import Settings
 from tests.support.spine import T0_NS
 
@@ -69,6 +69,8 @@ def test_plant_page_shows_every_key() -> None:
     data = tomllib.loads(machine)
     assert data.keys() == MachineFile.model_fields.keys()
     assert data["tag"][0].keys() == Tag.model_fields.keys()
+    assert data["waveform"][0].keys() == WaveformEntry.model_fields.keys()
+    assert data["waveform"][0]["channel"][0].keys() == Channel.model_fields.keys()
     MachineFile.model_validate(data)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.plant import Machine, Plant, SourceSettings, Tag, load, load_folder
+from pipeline.plant import Machine, Plant, SourceSettings, Tag, WaveformEntry, load, load_folder
 
 PLANT = 'enterprise = "acme"\nsite = "ansan1"\n'
 MACHINE = """\
@@ -169,3 +169,100 @@ def test_fault_in_the_plant_file_is_named(tmp_path: Path, text: str, line: int |
     with pytest.raises(ConfigError) as caught:
         load(file, Plant)
     assert str(caught.value).startswith(f"{file}:{line}: {words}" if line else f"{file}: {words}")
+
+
+WAVEFORM = (
+    MACHINE
+    + """
+[waveform_source]
+protocol = "bench"
+host = "10.0.0.6"
+
+[[waveform]]
+name = "shot.curve"
+
+[[waveform.channel]]
+name = "velocity"
+unit = "m/s"
+
+[[waveform]]
+name = "weld"
+
+[[waveform.channel]]
+name = "current"
+unit = "A"
+
+[[waveform.channel]]
+name = "voltage"
+unit = "V"
+
+[[cycle]]
+kind = "shot"
+limit = { low = 1.0 }
+"""
+)
+
+
+class BurstingBench(Bench):
+    """It brings bursts as well."""
+
+    def check_waveforms(self, waveforms: Sequence[WaveformEntry]) -> None:
+        pass
+
+
+def with_waveforms(folder: Path, old: str = "", new: str = "") -> Machine[BurstingBench]:
+    file = folder / "dc1.toml"
+    file.write_text(WAVEFORM.replace(old, new) if old else WAVEFORM, encoding="utf-8")
+    return load(file, Machine[BurstingBench])
+
+
+def test_waveforms_and_cycles_are_read(folder: Path) -> None:
+    one = with_waveforms(folder)
+    assert [(entry.name, [channel.name for channel in entry.channel]) for entry in one.waveform] == [
+        ("shot.curve", ["velocity"]),
+        ("weld", ["current", "voltage"]),
+    ]
+    assert one.waveform_source is not None
+    assert one.waveform_source.host == "10.0.0.6"
+    assert one.cycle == ({"kind": "shot", "limit": {"low": 1.0}},)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('unit = "V"', 'unit = "°V"', ":40: waveform.1.channel.1.unit = '°V': unknown UCUM unit"),
+        ('unit = "V"', 'unit = "V"\nscale = 0', "scale = 0 would turn"),
+        ('name = "voltage"', 'name = "current"', "channel 'current' appears twice"),
+        ('name = "weld"', 'name = "shot.curve"', "waveform 'shot.curve' appears twice"),
+        (
+            'name = "weld"',
+            'name = "weld"\nperiod_s = 0',
+            ":33: waveform.1.period_s = 0: Input should be greater than 0",
+        ),
+        ('name = "weld"', 'name = "weld"\nperod_s = 1', ":33: waveform.1.perod_s = 1: unknown key"),
+        (WAVEFORM[WAVEFORM.index("[[waveform]]") :], "", "[waveform_source] without a [[waveform]]"),
+        (MACHINE[MACHINE.index("[[tag]]") :], "", "tag: missing"),
+    ],
+)
+def test_a_fault_in_a_waveform_is_named_with_its_line(folder: Path, old: str, new: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_waveforms(folder, old, new)
+    assert words in str(caught.value)
+
+
+def test_a_protocol_without_waveforms_says_where_they_could_come_from(folder: Path) -> None:
+    (folder / "dc1.toml").write_text(WAVEFORM, encoding="utf-8")
+    assert "this protocol brings no waveforms; say in [waveform_source]" in fault(folder)
+
+
+def test_a_machine_needs_something_to_read(folder: Path) -> None:
+    text = MACHINE[: MACHINE.index("[source]")] + "tag = []\n" + MACHINE[MACHINE.index("[source]") :]
+    (folder / "dc1.toml").write_text(text[: text.index("[[tag]]")], encoding="utf-8")
+    assert "at least one [[tag]] or [[waveform]]" in fault(folder)
+
+
+def test_waveforms_alone_come_from_the_source_itself(folder: Path) -> None:
+    text = WAVEFORM.replace(MACHINE[MACHINE.index("[[tag]]") :], "").replace("[source]", "tag = []\n[source]", 1)
+    (folder / "dc1.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="no tags: name the source of the waveforms in"):
+        load(folder / "dc1.toml", Machine[BurstingBench])

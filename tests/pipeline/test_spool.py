@@ -19,12 +19,12 @@ import pytest
 
 from pipeline import spool as spool_module, spool_file, wire
 from pipeline.errors import ConfigError, SpoolFull
-from pipeline.model import CAUSES, MINUTE_NS, Batch, Body, Cause, Event, Record, Tally, rows_of
+from pipeline.model import CAUSES, MINUTE_NS, Batch, Body, Cause, Event, Record, Tally, rows_of, waveforms_of
 from pipeline.reserve import FILE as RESERVE
 from pipeline.spool import Spool
 from pipeline.spool_file import FILE, LEAP, SENT_AHEAD
 from tests.support.disk import run_on_small_disk
-from tests.support.spine import ASSET, T0_NS, batch, event, spool_settings, tally, values_of
+from tests.support.spine import ASSET, T0_NS, batch, event, spool_settings, tally, values_of, waveform
 
 ROOT = Path(__file__).resolve().parents[2]
 SPOOL_FULL = CAUSES.index(Cause.SPOOL_FULL)
@@ -438,6 +438,26 @@ async def test_cap_drops_the_oldest_and_accounts_for_every_row(folder: Path) -> 
     assert values_of(records)[-500:] == noise(99).value.tolist()
     minutes = [body for record in records for body in record.bodies if isinstance(body, Tally)]
     assert all(minute == T0_NS for body in minutes for minute in body.minute_ns.tolist())
+
+
+async def test_dropped_waveforms_are_told_with_the_rows(folder: Path) -> None:
+    async with spool(folder, cap_mb=0.1) as one:
+        for i in range(60):
+            await one.append([waveform(n=500, ts_ns=T0_NS + i, seed=i), noise(i, 10)])
+        records = await held(one)
+    (told,) = losses_of(records)
+    kept = waveforms_of([body for record in records for body in record.bodies])
+    assert 0 < kept == 60 - told.data["waveforms"]
+    assert f"{told.data['rows']} rows and {told.data['waveforms']} waveforms dropped" in told.text
+
+
+async def test_large_waveforms_are_records_of_their_own(folder: Path) -> None:
+    async with spool(folder, group_s=0.05) as one:
+        large = [waveform(n=200_000, ts_ns=T0_NS + i, seed=i) for i in range(3)]
+        seqs = await asyncio.gather(*(one.append([body]) for body in large))
+        records = await held(one)
+    assert len(set(seqs)) == 3
+    assert [record.bodies for record in records] == [(body,) for body in large]
 
 
 async def test_records_that_may_have_been_sent_are_never_dropped(folder: Path) -> None:

@@ -546,4 +546,5 @@ def test_policies_exist_with_their_intervals(timescale_store: str) -> None:
         ("measurement_1m", "retention", "10 years", None),
         ("record", "retention", "400 days", None),
         ("tally", "retention", "10 years", None),
+        ("waveform", "retention", "400 days", None),
     ]

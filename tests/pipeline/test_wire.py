@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import zstandard
 from hypothesis import given, settings, strategies as st
+from hypothesis.extra import numpy as hnp
 
 from pipeline import wire
 from pipeline.errors import BadData
 from pipeline.ledger import LAST_SEQ
-from pipeline.model import CAUSES, Batch, Body, Event, Phase, Severity, Tally, rows_of
-from tests.support.spine import ASSET, T0_NS, batch, event, frame, tally
+from pipeline.model import CAUSES, Batch, Body, Event, Phase, Severity, Tally, Waveform, rows_of
+from tests.support.spine import ASSET, T0_NS, batch, event, frame, tally, waveform
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\n"), min_size=1, max_size=8)
@@ -59,7 +60,18 @@ EVENTS = st.builds(
     Event, NAMES, TEXT, INT64, TEXT, st.sampled_from(Phase), st.sampled_from(Severity), TEXT, st.none() | INT64,
     st.dictionaries(TEXT, JSON, max_size=3),
 )  # fmt: skip
-BODIES = st.lists(st.one_of(batches(), tallies(), EVENTS), max_size=4)
+
+
+@st.composite
+def waveforms(draw: st.DrawFn) -> Waveform:
+    names = draw(TAGS)
+    shape = (draw(st.integers(1, 30)), len(names))
+    value = draw(hnp.arrays(np.float32, shape, elements=st.floats(width=32)))
+    numbers = draw(INT64), draw(st.integers(1, 2**63 - 1)), draw(st.integers(0, 2**32 - 1))
+    return Waveform(draw(NAMES), draw(NAMES), numbers[0], numbers[1], names, value, numbers[2])
+
+
+BODIES = st.lists(st.one_of(batches(), tallies(), EVENTS, waveforms()), max_size=4)
 
 
 @given(BODIES)
@@ -117,7 +129,7 @@ def whole_frames(message: bytes) -> tuple[list[wire.Frame], bool]:
     return found, False
 
 
-SENT = [frame([batch(1, 4), tally(4, late=1)], 1), frame([event()], 2)]
+SENT = [frame([batch(1, 4), tally(4, late=1), waveform(n=4)], 1), frame([event()], 2)]
 MESSAGE = b"".join(wire.frame(one) for one in SENT)
 
 
@@ -158,10 +170,10 @@ def test_random_content_in_a_proper_envelope_is_never_anything_but_bad_data(nois
 
 @settings(max_examples=300)
 @given(
-    st.integers(1, 3), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=6), st.integers(0, 40)
+    st.integers(1, 4), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=6), st.integers(0, 40)
 )
 def test_mutated_parts_are_never_anything_but_bad_data(kind: int, flips: list[tuple[int, int]], cut: int) -> None:
-    contents: dict[int, Body] = {1: batch(0, 6), 2: tally(3), 3: event(data={"a": [1, {"b": None}]})}
+    contents: dict[int, Body] = {1: batch(0, 6), 2: tally(3), 3: event(data={"a": [1, {"b": None}]}), 4: waveform(n=3)}
     content = contents[kind]
     plain = bytearray(zstandard.ZstdDecompressor().decompress(wire.pack([content])))
     for at, value in flips:
@@ -222,6 +234,12 @@ def columns(rows: int, constant: int, rest: bytes = b"", asset: bytes = b"a", na
     return struct.pack("<IIII", len(asset), len(names), rows, constant) + text + bytes(-len(text) % 8) + rest
 
 
+def burst(samples: int, k: int, values: bytes = b"", names: bytes = b"t", period_ns: int = 1) -> bytes:
+    head = struct.pack("<IIIIIIqq", 1, 1, len(names), samples, k, 0, T0_NS, period_ns)
+    text = b"an" + names
+    return head + text + bytes(-len(text) % 8) + values
+
+
 def packed(*parts: bytes) -> bytes:
     return zstandard.ZstdCompressor().compress(b"".join(parts))
 
@@ -259,7 +277,7 @@ def test_bodies_are_bounded() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (part(9, b""), "kind 9, this program knows 1 to 3; upgrade it"),
+        (part(9, b""), "kind 9, this program knows 1 to 4; upgrade it"),
         (part(1, b"x"), "columns end inside"),
         (part(1, columns(3, 0)), "column ts_ns of 3 rows is longer"),
         (part(1, columns(1, 0, bytes(24) + b"\x07\0" + bytes(6))), "a row names tag 7 of 1"),
@@ -272,6 +290,16 @@ def test_bodies_are_bounded() -> None:
         (part(3, json.dumps(["a", "k", "now", "t", "note", 100, "", None, {}]).encode()), "wrong type"),
         (part(3, json.dumps(["a", "k", 1, "t", "shout", 100, "", None, {}]).encode()), "not an event"),
         (part(3, json.dumps(["a", "k", 1, "t", "note", 101, "", None, {}]).encode()), "not an event"),
+        (part(4, b"x"), "waveform ends inside"),
+        (part(4, burst(2**32 - 1, 2**32 - 1)), "at most 1048576 values"),
+        (part(4, burst(2**20 + 1, 1)), "at most 1048576 values"),
+        (part(4, burst(1, 65)), "64 channels"),
+        (part(4, burst(3, 2, values=bytes(23))), "3 samples in 2 channels cannot be in 23 bytes"),
+        (part(4, burst(0, 0)), "cannot be in 0 bytes"),
+        (part(4, burst(1, 1, values=bytes(4), period_ns=0)), "expected at least 1"),
+        (part(4, burst(1, 2, values=bytes(8), names=b"a\na")), "appears twice"),
+        (part(4, burst(1, 2, values=bytes(8), names=b"a")), "not a waveform"),
+        (part(4, burst(1, 1, values=bytes(4), names=b"\xff")), "not a waveform"),
         (b"\x01\0\0", "inside a part header"),
         (struct.pack("<BxHI", 1, 0, 99), "part of 99 bytes, 0 are left"),
     ],
@@ -292,3 +320,11 @@ def test_what_could_not_be_read_back_is_not_written() -> None:
     bodies: Sequence[Body] = [half, half]
     with pytest.raises(ValueError, match="too much for one record"):
         wire.pack(bodies)
+
+
+def test_waveforms_do_not_count_as_rows() -> None:
+    many = [waveform(n=200_000, ts_ns=T0_NS + i) for i in range(8)]
+    assert wire.unpack(wire.pack(many)) == tuple(many)
+    held = frame([batch(), *many[:1]], 1)
+    assert held.rows == 3
+    assert wire.record(held).bodies == (batch(), many[0])

@@ -342,7 +342,7 @@ async def test_payload_that_cannot_be_read_is_set_aside_and_its_number_taken(
     assert await settled(plain_dsn, gw, running) == 3
     (first, second) = aside(plain_dsn)
     assert (first[0], first[2:]) == ("payload", (1, None, 2_147_483_647))
-    assert "kind 9, this program knows 1 to 3; upgrade it" in first[1]
+    assert "kind 9, this program knows 1 to 4; upgrade it" in first[1]
     assert (second[0], second[2:]) == ("payload", (2, None, 7))
     assert len(stored(plain_dsn)) == 3
 

@@ -9,7 +9,7 @@ import numpy as np
 import psycopg
 
 from pipeline import wire
-from pipeline.model import CAUSES, MINUTE_NS, Batch, Body, Event, Quality, Record, Tally, rows_of
+from pipeline.model import CAUSES, MINUTE_NS, Batch, Body, Event, Quality, Record, Tally, Waveform, rows_of
 from pipeline.settings import Bus, Grouping, Settings, SpoolSettings, StoreSettings, WriterSettings
 
 T0_NS = 1_780_000_020_000_000_000 // MINUTE_NS * MINUTE_NS
@@ -31,6 +31,15 @@ def tally(
     """One line for the first tag."""
     causes = np.array([[missing.get(cause.value, 0) for cause in CAUSES]])
     return Tally(asset, tags, np.array([minute_ns]), np.array([0]), np.array([expected]), causes)
+
+
+def waveform(
+    name: str = "shot.curve", n: int = 50, asset: str = ASSET, ts_ns: int = T0_NS, seed: int = 1, **more: Any
+) -> Waveform:
+    """Two channels of noise with a hole, a kilohertz."""
+    value = np.random.default_rng(seed).normal(0.0, 3.0, (n, 2)).astype(np.float32)
+    value[n // 2, 1] = np.nan
+    return Waveform(asset, name, ts_ns, 1_000_000, ("velocity", "압력"), value, **more)
 
 
 def event(text: str = "문 열림", kind: str = "test.note", ts_ns: int = T0_NS, **more: Any) -> Event:
