@@ -359,7 +359,7 @@ class Collector:
                 "low": tag.range[0] if tag.range else None,
                 "high": tag.range[1] if tag.range else None,
                 "text": tag.text,
-                "every_s": self._source.every_s,
+                "every_s": self._source.interval_s,
             }
             for tag in self._machine.tag
         ]

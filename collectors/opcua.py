@@ -77,6 +77,11 @@ class OpcUa(Source):
         """When the server wants, and lost while nobody listens."""
         return "pushed"
 
+    @property
+    def interval_s(self) -> None:
+        """A server sends what changes."""
+        return
+
     def check(self, tags: Sequence[Tag]) -> None:
         """Refuses addresses that are no node ids."""
         if not self.url.startswith("opc.tcp://"):

@@ -97,6 +97,11 @@ class Source(SourceSettings):
     def arrival(self) -> Arrival:
         """How rows come to be due with these settings."""
 
+    @property
+    def interval_s(self) -> float | None:
+        """Seconds from one row of a tag to the next; None where only changes are sent, so that no silence is a gap."""
+        return self.every_s
+
     @abstractmethod
     def open(self, opening: Opening) -> AbstractAsyncContextManager[Session]:
         """A session on the device. Constructing it touches no network; entering it does.

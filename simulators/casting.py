@@ -14,7 +14,8 @@ import numpy as np
 
 from simulators.faults import Faults
 from simulators.physics import Noise, Timeline, ramp, relax
-from simulators.signals import SCAN_COUNTER, Cycle, Failure, Phase, Signal, lay_out, phase_at
+from simulators.shot_curve import shot_curve
+from simulators.signals import SCAN_COUNTER, Burst, Cycle, Failure, Phase, Signal, lay_out, phase_at
 
 STATES = (
     "IDLE", "DIE_CLOSE", "POUR", "SLOW_SHOT", "FAST_SHOT", "INTENSIFY", "COOL", "DIE_OPEN", "EJECT", "SPRAY",
@@ -130,6 +131,12 @@ class CastingCell:
         """Completed shots with the features their registers show afterwards."""
         for shot in self._shots.completed(after_s, until_s):
             yield Cycle(shot.number, shot.start_s, shot.end_s, shot.phases, shot.features)
+
+    def bursts(self, after_s: float, until_s: float) -> Iterator[Burst]:
+        """The shot curve of each completed shot."""
+        for shot in self._shots.completed(after_s, until_s):
+            phases = {phase.name: phase for phase in shot.phases}
+            yield shot_curve(phases, shot.features, self._seed, shot.number)
 
     def _first(self) -> _Shot:
         bulk = dict(_ZONES)

@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from simulators import casting, heat_treatment, surface_treatment, welding
+from simulators import casting, forging, heat_treatment, melting, molding, surface_treatment, welding
 from simulators.clock import SimClock
 from simulators.errors import InputError
 from simulators.faults import Catalogue, Faults, load_faults
 from simulators.recording import read_recording
 from simulators.replay import ReplayDevice, Speed
+from simulators.serve_bursts import check_folder, tell_bursts
 from simulators.serve_modbus import MachineDevice, open_modbus
 from simulators.serve_mqtt import BundlingMachine, MqttDevice, Publisher
 from simulators.serve_opcua import OpcuaDevice, open_opcua
@@ -57,6 +58,9 @@ MODELS = {
     "surface_treatment": Model(
         "modbus", surface_treatment.PlatingLine, surface_treatment.SIGNALS, surface_treatment.FAILURES, 15022
     ),
+    "forging": Model("modbus", forging.ForgingPress, forging.SIGNALS, forging.FAILURES, 15025),
+    "melting": Model("modbus", melting.MeltingFurnace, melting.SIGNALS, melting.FAILURES, 15024),
+    "molding": Model("modbus", molding.InjectionMachine, molding.SIGNALS, molding.FAILURES, 15026),
 }
 MACHINES = (*MODELS, REPLAY)
 _REPLAY_PORT = 15023
@@ -87,6 +91,8 @@ class Options:
     """Fault timeline, see faults.md; not for replay."""
     truth: Path | None = None
     """File the truth is appended to, see truth.py."""
+    drop: Path | None = None
+    """Folder into which bursts are written as CSV files, see serve_bursts.py; None writes none."""
     files: tuple[Path, ...] = ()
     """Recordings a replay plays one after the other."""
     time_column: str | None = None
@@ -149,6 +155,7 @@ async def serve(
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_tell_cycles(device, run), name=f"{machine} cycles")
+                tasks.create_task(tell_bursts(device, clock, truth, options.drop), name=f"{machine} bursts")
                 tasks.create_task(_SERVERS[model.wire](run, model, device, ready), name=f"{machine} server")
         except BaseExceptionGroup as group:
             taken, rest = group.split(InputError)
@@ -227,6 +234,8 @@ def _check(machine: str, options: Options) -> None:
         raise InputError(f"speed = 'max' is for replay; give {machine} a number of simulated seconds per second")
     if options.speed != "max" and not 0.0 < options.speed <= 1e5:
         raise InputError(f"speed = {options.speed!r}; expected a number above 0, at most 100000")
+    if options.drop is not None:
+        check_folder(options.drop)
     if options.port is not None and not 0 <= options.port <= 65535:
         raise InputError(f"port = {options.port}; expected 0 (a free one) to 65535")
     if not 1 <= options.unit_id <= 247:

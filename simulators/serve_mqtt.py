@@ -3,7 +3,9 @@
 - QoS 1; a message stays in the buffer until the broker has acknowledged it, and is sent again after a reconnect.
 - One message is on the way at a time, so messages arrive in the order they were made, repeats included.
 - The buffer is bounded: when it is full the oldest message is dropped and counted.
-- `ts` is UTC ms of the end of the bundle; it grows strictly with each message of a topic, unless a fault is on.
+- A burst is one message on `device/<machine>/waveform/<name>` once its cycle has ended:
+  `{"ts": ISO 8601 UTC of the first sample, "period_us", "channels": {name: [..]}}`.
+- `ts` of a bundle is UTC ms of its end; it grows strictly with each message of a topic, unless a fault is on.
 """
 
 import asyncio
@@ -12,13 +14,14 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import aiomqtt
 
 from simulators.clock import SimClock
 from simulators.faults import Faults
-from simulators.signals import Machine, Signal
+from simulators.serve_bursts import has_bursts, period_ns, stamp
+from simulators.signals import Burst, BurstingMachine, Machine, Signal
 from simulators.truth import Truth
 
 GRID_S = 0.1
@@ -79,6 +82,27 @@ class MqttDevice:
         ready = [message for message in self._late if message.due_s <= t_s]
         self._late = [message for message in self._late if message.due_s > t_s]
         return made + ready
+
+    def bursts(self, after_s: float, until_s: float) -> list[Message]:
+        """Bursts of the cycles that end in (after_s, until_s], none of a machine that records none."""
+        if not has_bursts(self._machine) or self._faults.silent(until_s):
+            return []
+        root = self.topics[0].rsplit("/", 1)[0]
+        found = cast("BurstingMachine", self._machine).bursts(after_s, until_s)
+        return [self._waveform(root, burst) for burst in found if burst.start_s >= self._clock.start_s]
+
+    def _waveform(self, root: str, burst: Burst) -> Message:
+        wall_ns = self._clock.wall_ns(burst.start_s)
+        payload = {
+            "ts": stamp(wall_ns).isoformat(timespec="microseconds"),
+            "period_us": period_ns(burst, self._clock) / 1e3,
+            "channels": {
+                name: [float(f"{value:.7g}") for value in burst.value[:, column].tolist()]
+                for column, name in enumerate(burst.channels)
+            },
+        }
+        text = json.dumps(payload, separators=(",", ":"))
+        return Message(f"{root}/waveform/{burst.name}", text.encode(), wall_ns // 1_000_000, {})
 
     def _message(self, topic: str, t_s: float) -> Message:
         ts_ms = max(self._last_ms[topic] + 1, self._clock.wall_ns(t_s) // 1_000_000)
@@ -144,7 +168,7 @@ class Publisher:
         """Messages of the grid points from `step` to `newest`; returns the next one."""
         # After a long sleep of the computer only what fits the buffer is made.
         for made in range(max(step, newest - _BUFFER_MESSAGES), newest + 1):
-            for message in self._device.messages(made):
+            for message in (*self._device.messages(made), *self._device.bursts((made - 1) * GRID_S, made * GRID_S)):
                 self._keep(message)
         return max(step, newest + 1)
 
@@ -179,7 +203,8 @@ class Publisher:
                 # A full buffer may have dropped it while its acknowledgement was on the way.
                 if self._buffer and self._buffer[0] is message:
                     self._buffer.popleft()
-                self._truth.served(message.ts_ms * 1_000_000, message.values)
+                if message.values:
+                    self._truth.served(message.ts_ms * 1_000_000, message.values)
             self._filled.clear()
 
 

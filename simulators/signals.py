@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 Wire = Literal["modbus", "opcua", "mqtt"]
 Kind = Literal["double", "int32", "uint32", "bool"]
 
@@ -66,6 +69,17 @@ class Cycle:
     features: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Burst:
+    """A waveform of one cycle: `value` is (n, k) in the units of its channels, the first row at `start_s`."""
+
+    name: str
+    start_s: float
+    period_s: float
+    channels: tuple[str, ...]
+    value: npt.NDArray[np.float32]
+
+
 class Machine(Protocol):
     """A machine behind any protocol."""
 
@@ -75,6 +89,14 @@ class Machine(Protocol):
 
     def cycles(self, after_s: float, until_s: float) -> Iterator[Cycle]:
         """Cycles that end in (after_s, until_s], in order of their ends."""
+        ...
+
+
+class BurstingMachine(Machine, Protocol):
+    """A machine that also records fast signals, during its cycles alone."""
+
+    def bursts(self, after_s: float, until_s: float) -> Iterator[Burst]:
+        """Bursts of the cycles that end in (after_s, until_s], in order."""
         ...
 
 

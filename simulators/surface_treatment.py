@@ -286,4 +286,12 @@ def _features(carrier: _Carrier) -> dict[str, float]:
     charge = _ah(carrier, carrier.plate.end_s)
     thickness = _NI_UM * _EFFICIENCY * charge * 60.0 / _AREA_DM2
     plate_s = carrier.plate.end_s - carrier.plate.start_s
-    return {"charge": charge, "amp": carrier.amp, "thickness": thickness, "plate_s": plate_s}
+    return {
+        "charge": charge,
+        "amp": carrier.amp,
+        "thickness": thickness,
+        "plate_s": plate_s,
+        "mean_amp": charge * 3600.0 / plate_s,
+        "volt": carrier.volt * charge * 3600.0 / plate_s / carrier.amp,
+        "dip": carrier.dip,
+    }

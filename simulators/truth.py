@@ -4,6 +4,8 @@
   begins.
 - `{"kind": "cycle", "machine", "number", "start_ns", "end_ns", "phases": [{"name", "start_ns", "end_ns"}, ...],
   "features": {name: value}}`, once a cycle has ended; only cycles that began while it was served.
+- `{"kind": "burst", "machine", "name", "ts_ns", "period_ns", "channels", "samples", "digest"}`, once its cycle has
+  ended; `ts_ns` is to the microsecond, `digest` BLAKE2b (16 bytes) of the samples as little-endian float32, row by row.
 - `{"kind": "served", "machine", "t_ns", "values": {tag: value}}`: exactly what left the device, in engineering units
   computed as raw * scale + offset. A value that is no finite number is null.
 
@@ -20,7 +22,7 @@ from typing import TextIO
 from simulators.clock import SimClock
 from simulators.errors import InputError
 from simulators.faults import Faults
-from simulators.signals import Cycle
+from simulators.signals import Burst, Cycle
 
 
 class Truth:
@@ -50,6 +52,11 @@ class Truth:
         ]
         line = {"number": cycle.number, "start_ns": clock.wall_ns(cycle.start_s), "end_ns": clock.wall_ns(cycle.end_s)}
         self._write("cycle", line | {"phases": phases, "features": dict(cycle.features)})
+
+    def burst(self, burst: Burst, ts_ns: int, period_ns: int, digest: str) -> None:
+        """One burst of a completed cycle."""
+        line = {"name": burst.name, "ts_ns": ts_ns, "period_ns": period_ns, "channels": list(burst.channels)}
+        self._write("burst", line | {"samples": len(burst.value), "digest": digest})
 
     def served(self, t_ns: int, values: Mapping[str, float]) -> None:
         """What left the device at `t_ns`."""

@@ -4,6 +4,7 @@
   18 +- 0.3 L/min, 6.5 mm/s, arc start overshoot for 0.2 s.
 - A cycle is a seam, from its PREFLOW to the next; three seams make a part. Phases lie on the 100 ms grid.
 - `bundle` is the mean over the 100 ms before a time; it exists for every grid point, sent or not.
+- One second of WELD is recorded fast as well (`arc_burst`), two seconds after it begins.
 """
 
 import math
@@ -12,14 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulators.arc_burst import LENGTH_S, arc_burst, short_rate
 from simulators.faults import Faults
 from simulators.physics import Noise, Timeline
-from simulators.signals import Cycle, Failure, Phase, Signal, lay_out, phase_at
+from simulators.signals import Burst, Cycle, Failure, Phase, Signal, lay_out, phase_at
 
 BUNDLE_S = 0.1
 STATES = ("IDLE", "PREFLOW", "ARC_START", "WELD", "CRATER", "POSTFLOW")
 ARC_TOPIC = "device/weld1/arc"
 CELL_TOPIC = "device/weld1/cell"
+_BURST_AFTER_S = 2.0
 _SEAM_MM = (62.0, 81.0, 100.0)
 _SEAMS_A_PART = len(_SEAM_MM)
 _MOVE_S, _RELOAD_S = 4.0, 21.0
@@ -48,6 +51,7 @@ FAILURES = (
     Failure("tip_wear", ("i",), 0.06, "current falls by this share until end_s and scatters up to twice"),
     Failure("ctwd", ("i",), 0.10, "longer stick-out: current falls by this share, voltage stays"),
     Failure("burn_through", ("u", "i"), 0.6, "for 0.3 s every 2 s current loses this share, voltage rises 6 V"),
+    Failure("arc_dropout", ("i", "u"), 1.0, "for 0.1 s every 3 s the arc is out"),
     Failure("wrong_job", ("job", "u", "i", "wfs"), 1.0, "job 2: 3 V, 40 A, 1.5 m/min above job 1"),
 )
 
@@ -111,13 +115,39 @@ class WeldingCell:
         for seam in self._seams.completed(after_s, until_s):
             yield Cycle(seam.number, seam.start_s, seam.end_s, seam.phases, self._features(seam))
 
+    def bursts(self, after_s: float, until_s: float) -> Iterator[Burst]:
+        """One second of each completed seam, whose means are those of its bundles."""
+        for seam in self._seams.completed(after_s, until_s):
+            weld = next(phase for phase in seam.phases if phase.name == "WELD")
+            start_s = weld.start_s + _BURST_AFTER_S
+            volts, amperes = self._over_burst(start_s)
+            yield arc_burst(start_s, volts, amperes, self._seed, seam.number)
+
+    def _over_burst(self, start_s: float) -> tuple[float, float]:
+        """Mean voltage and current of the bundles over a burst."""
+        bundles = [self.sample(start_s + BUNDLE_S * (n + 1)) for n in range(round(LENGTH_S / BUNDLE_S))]
+        volts, amperes = (float(np.mean([bundle[tag] for bundle in bundles])) for tag in ("u", "i"))
+        return volts, amperes
+
     def _features(self, seam: _Seam) -> dict[str, float]:
         weld = next(phase for phase in seam.phases if phase.name == "WELD")
         count = round((weld.end_s - weld.start_s - 0.5) / BUNDLE_S)
         bundles = [self.sample(weld.start_s + 0.5 + BUNDLE_S * (n + 1)) for n in range(count)]
         means = {f"{tag}_mean": float(np.mean([b[tag] for b in bundles])) for tag in ("u", "i", "wfs", "gas", "travel")}
         energy = 60.0 * means["u_mean"] * means["i_mean"] / (1000.0 * means["travel_mean"] * 60.0)
-        return means | {"arc_energy": energy, "weld_s": weld.end_s - weld.start_s}
+        named = {phase.name: phase for phase in seam.phases}
+        burst = arc_burst(0.0, *self._over_burst(weld.start_s + _BURST_AFTER_S), self._seed, seam.number).value
+        travel = means["travel_mean"]
+        return means | {
+            "arc_energy": energy,
+            "weld_s": weld.end_s - weld.start_s,
+            "arc_s": named["CRATER"].end_s - named["ARC_START"].start_s,
+            "interpass_start": self.sample(named["ARC_START"].start_s + BUNDLE_S)["interpass"],
+            "power": float(np.mean(np.prod(burst.astype(np.float64), axis=1))),
+            "short_rate": short_rate(self._seed, seam.number),
+            "arc_energy_power": float(np.mean(np.prod(burst.astype(np.float64), axis=1))) / travel / 1000.0,
+            "wire_kg": _wire_kg(seam.phases, seam.end_s),
+        }
 
     def _following(self, seam: _Seam) -> _Seam:
         return self._seam(seam.number + 1, seam.end_s, seam.wire_kg + _wire_kg(seam.phases, seam.end_s))
@@ -148,6 +178,9 @@ class WeldingCell:
         u_v, i_a, wfs, travel = self._levels(seam, phase, t_s)
         u_sigma, i_sigma = self._scatter(t_s)
         lost = self._lost_current(t_s)
+        out = self._faults.at("arc_dropout", t_s)
+        if out and phase.name == "WELD" and (t_s - phase.start_s) % 3.0 > 2.9:
+            return {"u": 1.0, "i": 0.0, "wfs": wfs, "travel": travel, "arc_on": 0.0}
         burst = self._faults.at("burn_through", t_s)
         if burst and (t_s - burst.start_s) % 2.0 < 0.3:
             lost, u_v = burst.magnitude, u_v + 6.0

@@ -4,6 +4,7 @@
 * A survey in which a sensor was missing for more than two minutes is invalid, whatever the other sensors say.
 """
 
+import enum
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,18 @@ class SatLimit:
 TABLE_REVISION: Final[str] = _TABLES["revision"]
 DEFAULT_UNIFORMITY: Final[Mapping[str, float]] = _TABLES["uniformity_c"]
 DEFAULT_SAT: Final[Mapping[str, SatLimit]] = {name: SatLimit(**row) for name, row in _TABLES["sat"].items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a recording must hold to be a survey; defaults of the open excerpts [S15] [GK]."""
+
+    begin_below_c: float = 55.0
+    scan_s: float = 120.0
+    hold_s: float = 1800.0
+
+
+DEFAULT_REQUIREMENTS: Final = Requirements()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,93 @@ def uniformity_survey(  # noqa: PLR0913  # what a survey sheet holds
     fits = (name for name, tolerance in sorted(classes.items(), key=lambda row: row[1]) if _meets(found, tolerance))
     duration_s = float(np.ptp(when)) if when.size else 0.0
     return Survey(found[0], found[1], found[2], duration_s, next(fits, None))
+
+
+class Shortfall(enum.StrEnum):
+    """Why a recording is no survey."""
+
+    BEGUN_LATE = "begun_late"  # recording began less than 55 K below the setpoint
+    SCANS_APART = "scans_apart"  # more than two minutes between two sets of readings
+    SENSOR_MISSING = "sensor_missing"  # a sensor without a reading for more than two minutes
+    NOT_STABLE = "not_stable"  # never were all sensors in tolerance
+    ENDED_EARLY = "ended_early"  # less than 30 minutes after stabilisation
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyRecord:
+    """A whole recording of a survey, from the approach on.
+
+    Attributes:
+        survey: of the scans from stabilisation on, the approach counted in its overshoot; None when never stable.
+        stable_s: the first scan at which no sensor is below the tolerance, s.
+        shortfalls: what the recording lacks.
+        verdict: INCOMPLETE with any shortfall, else PASS or FAIL against the tolerance.
+    """
+
+    survey: Survey | None
+    stable_s: float | None
+    shortfalls: tuple[Shortfall, ...]
+    verdict: Verdict
+
+
+def survey_record(
+    time_s: npt.ArrayLike,
+    readings_c: npt.ArrayLike,
+    setpoint_c: float,
+    tolerance_c: float,
+    correction: npt.ArrayLike = 0.0,
+    *,
+    requirements: Requirements = DEFAULT_REQUIREMENTS,
+    classes: Mapping[str, float] = DEFAULT_UNIFORMITY,
+) -> SurveyRecord:
+    """F-HT-03: a survey from its whole recording, approach and overshoot included.
+
+    `readings_c` is (scans, sensors), NaN where a sensor gave none; `correction` of sensor and instrument together.
+    No sensor may exceed the setpoint by more than the tolerance at any time.
+    Unit: Cel. Valid: begun 55 K below, scans and sensors at most 2 min apart, 30 min after stabilisation [GK].
+    Source: [S15].
+
+    >>> minutes = np.arange(0.0, 61.0)
+    >>> scans = np.minimum(780 + 10 * minutes, 850)[:, None] + [0.0, 2.0, -3.0]
+    >>> record = survey_record(minutes * 60, scans, 850, 6)
+    >>> f"{record.stable_s:.0f} {record.survey.above:+.1f} {record.survey.below:+.1f} {record.verdict}"
+    '420 +2.0 Cel -3.0 Cel pass'
+    >>> survey_record(minutes * 60, scans - 2 * (minutes[:, None] > 20), 850, 4).verdict.value
+    'fail'
+    >>> [fault.value for fault in survey_record(minutes[5:30] * 60, scans[5:30], 850, 6).shortfalls]
+    ['begun_late', 'ended_early']
+    """
+    when, raw, cf = columns(time_s, readings_c, correction)
+    deviation = raw + cf - setpoint_c
+    with silent():
+        recovered = np.flatnonzero(np.all(deviation >= -tolerance_c, axis=1)) if raw.size else np.zeros(0, np.int64)
+    first = int(recovered[0]) if recovered.size else None
+    survey = None
+    if first is not None:
+        survey = uniformity_survey(
+            when[first:],
+            raw[first:],
+            setpoint_c,
+            cf,
+            approach_c=raw[:first] if first else None,
+            classes=classes,
+            longest_missing_s=requirements.scan_s,
+        )
+    lacks = {
+        Shortfall.BEGUN_LATE: not raw.size
+        or not np.nanmax(deviation[0], initial=-np.inf) <= -requirements.begin_below_c,
+        Shortfall.SCANS_APART: bool(np.any(np.diff(when) > requirements.scan_s)),
+        Shortfall.SENSOR_MISSING: _longest_missing(when, raw) > requirements.scan_s,
+        Shortfall.NOT_STABLE: survey is None,
+        Shortfall.ENDED_EARLY: survey is not None and survey.duration_s < requirements.hold_s,
+    }
+    shortfalls = tuple(name for name, holds in lacks.items() if holds)
+    if shortfalls or survey is None:
+        verdict = Verdict.INCOMPLETE
+    else:
+        verdict = Verdict.PASS if _meets([survey.above, survey.below, survey.overshoot], tolerance_c) else Verdict.FAIL
+    stable_s = None if first is None else float(when[first])
+    return SurveyRecord(survey, stable_s, shortfalls, verdict)
 
 
 def _longest_missing(time_s: Floats, readings: Floats) -> float:

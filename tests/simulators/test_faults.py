@@ -47,6 +47,8 @@ def window(failure: str) -> tuple[list[float], float, float]:
         return [14_045.0 + 4.0 * n for n in range(60)], 13_000.0, 16_000.0
     if failure == "late_transfer":
         return [13_930.0 + 0.5 * n for n in range(60)], 13_000.0, 16_000.0
+    if failure in ("dross", "late_tap", "overheating"):
+        return [12_500.0 + 25.0 * n for n in range(480)], 11_000.0, 24_000.0
     return [9000.0 + 0.7 * n for n in range(1400)], 6000.0, 10_000.0
 
 

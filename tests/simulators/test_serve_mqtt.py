@@ -49,7 +49,8 @@ async def test_messages_are_what_the_truth_says(broker: Broker, tmp_path: Path) 
         await until(lambda: len(received) > 150)
         assert endpoint.detail == "device/weld1/arc device/weld1/cell"
     acknowledged = {(ts, tuple(sorted(values.items()))) for ts, values in told(path)}
-    heard = {(p["ts"], tuple(sorted((k, float(v)) for k, v in p.items() if k != "ts"))) for _, p in received}
+    said = [(topic, p) for topic, p in received if "/waveform/" not in topic]
+    heard = {(p["ts"], tuple(sorted((k, float(v)) for k, v in p.items() if k != "ts"))) for _, p in said}
     assert len(acknowledged) > 140
     # The last message may have arrived unacknowledged when the device was stopped.
     assert acknowledged <= heard

@@ -1,0 +1,1 @@
+"""One file a process: how its cycles are found and what is measured of them."""
