@@ -42,7 +42,9 @@ class Arrivals:
         low, high = np.minimum.reduceat(ts_ns, starts), np.maximum.reduceat(ts_ns, starts)
         single = low // HOUR_NS == high // HOUR_NS
         self._add_short(asset[single], low[single], high[single])
-        for one, first, last in zip(asset[~single].tolist(), low[~single].tolist(), high[~single].tolist(), strict=True):
+        for one, first, last in zip(
+            asset[~single].tolist(), low[~single].tolist(), high[~single].tolist(), strict=True
+        ):
             for hour in range(first // HOUR_NS, last // HOUR_NS + 1):
                 self._widen(one, hour, max(first, hour * HOUR_NS), min(last, (hour + 1) * HOUR_NS - 1))
 

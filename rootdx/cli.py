@@ -4,35 +4,33 @@ Commands only parse, call and print; what they call lives in the modules named a
 failed or something is unavailable, 2 misused, 78 a file or setting is wrong.
 """
 
-import asyncio
 import json
 import logging
-import os
 import re
 import sys
-from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from analytics import watch as watch_process
 from collectors import gateway as gateway_process
 from collectors.probe import probe as probe_machine
 from collectors.protocols import MachineFile
 from pipeline import migrate as migration, service, writer as writer_process
 from pipeline.errors import EXIT_CONFIG, ConfigError, RootdxError
 from pipeline.plant import load
-from pipeline.settings import Settings, read_settings, store_dsn
+from pipeline.settings import store_dsn
 from rootdx import demo as demo_plant, doctor as doctor_checks, passwords, quarantine
+from rootdx.commands import cycles, enter, kpi, recompute, record, standing
+from rootdx.invocation import Config, run as _run, settings_of as _settings
 from rootdx.texts import say
 from simulators.errors import InputError
 from simulators.replay import Speed
 from simulators.run import MACHINES, Endpoint, Options, serve
-
-T = TypeVar("T")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,10 +41,11 @@ app = typer.Typer(
 )
 quarantine_app = typer.Typer(no_args_is_help=True, help="What could not be stored: look at it, retry it, take it out.")
 app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(cycles.app, name="cycles")
+app.add_typer(kpi.app, name="kpi")
+app.add_typer(record.app, name="record")
+app.add_typer(enter.app, name="enter")
 
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Settings file (TOML). Without it: defaults for a bench.")
-]
 Seconds = Annotated[str | None, typer.Option("--for", help="Stop after this long, e.g. 60s, 10min, 2h.")]
 
 
@@ -101,6 +100,13 @@ def writer(config: Config = None) -> None:
     raise typer.Exit(service.run(lambda: writer_process.run(settings)))
 
 
+@app.command(epilog="Example: ROOTDX_STORE_DSN=postgresql://… rootdx analytics --config /etc/rootdx/rootdx.toml")
+def analytics(config: Config = None) -> None:
+    """Makes cycles with phases, features and verdicts of what the writer commits. Runs until stopped."""
+    settings = _settings(config)
+    raise typer.Exit(service.run(lambda: watch_process.run(settings)))
+
+
 @app.command(epilog="Examples: rootdx simulate casting --port 1502   ·   rootdx simulate replay shots.csv --speed max")
 def simulate(
     machine: Annotated[str, typer.Argument(help=f"One of {', '.join(MACHINES)}.")],
@@ -113,12 +119,13 @@ def simulate(
     speed: Annotated[str, typer.Option(help="Simulated seconds per second; 'max' for a replay, a row a read.")] = "1",
     faults: Annotated[Path | None, typer.Option(help="Fault timeline (TOML).")] = None,
     truth: Annotated[Path | None, typer.Option(help="File that receives what really happened (JSON lines).")] = None,
+    drop: Annotated[Path | None, typer.Option(help="Folder that receives bursts (shot curves) as CSV files.")] = None,
 ) -> None:
     """A machine that is not there: its physics behind its protocol. Runs until stopped."""
     broker_host, _, broker_port = broker.rpartition(":")
     options = Options(
         host=host, port=port, broker_host=broker_host or "127.0.0.1", broker_port=_port(broker_port), seed=seed,
-        speed=_speed(speed), faults=faults, truth=truth, files=tuple(files or ()),
+        speed=_speed(speed), faults=faults, truth=truth, drop=drop, files=tuple(files or ()),
     )  # fmt: skip
     service.configure_logging()
 
@@ -257,6 +264,12 @@ def quarantine_export(
     typer.echo(say("quarantine.exported", entries=len(chosen), file=file))
 
 
+standing.add_to(app)
+app.command("recompute", epilog="Example: rootdx recompute --from 2026-11-01 --to 2026-11-08 --machine dc1")(
+    recompute.command
+)
+
+
 def seconds(text: str) -> float:
     """A duration as people write it.
 
@@ -267,17 +280,6 @@ def seconds(text: str) -> float:
     if found is None:
         raise ConfigError(f"--for {text!r}: expected a duration as 60s, 2min or 1h")
     return float(found[1]) * {"m": 60.0, "min": 60.0, "h": 3600.0}.get(found[2] or "s", 1.0)
-
-
-def _settings(config: Path | None) -> Settings:
-    given = config or (Path(os.environ["ROOTDX_CONFIG"]) if os.environ.get("ROOTDX_CONFIG") else None)
-    settings = read_settings(given)
-    service.configure_logging(settings.log_level)
-    return settings
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
 
 
 def _port(text: str) -> int:

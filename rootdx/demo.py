@@ -158,9 +158,12 @@ async def _start(plant: _Plant, stack: contextlib.AsyncExitStack, steps: _Steps)
         secrets = await passwords.make(plant.dsn, folder / "secrets")
         _service_file(plant, postgres.port, secrets["rootdx_reader"])
     with steps.step("demo.step.processes"):
-        settings = _settings_file(plant, postgres.port, secrets["rootdx_writer"])
+        settings = _settings_file(plant, "rootdx", postgres.port, secrets["rootdx_writer"])
         await _spawn(plant, "writer", ["writer", "--config", str(settings)])
         await _spawn(plant, "gateway", ["gateway", "--config", str(settings)])
+        if not plant.recorded:
+            settings = _settings_file(plant, "analytics", postgres.port, secrets["rootdx_analytics"])
+            await _spawn(plant, "analytics", ["analytics", "--config", str(settings)])
     with steps.step("demo.step.rows"):
         await _first_rows(plant)
     seconds = time.monotonic() - plant.began
@@ -199,12 +202,13 @@ async def _simulate(plant: _Plant) -> None:
         data = tomllib.loads((sample_plant() / f"{machine}.toml").read_text(encoding="utf-8"))
         port = free_port()
         _point(data["source"], port, plant.broker_port)
+        drop = _drop(data, plant.wish.folder / "bursts" / machine)
         (files / f"{machine}.toml").write_text(tomli_w.dumps(data), encoding="utf-8")
         plant.machines[f"{name['enterprise']}/{name['site']}/{data['path']}"] = machine
         where = ["--broker", f"127.0.0.1:{plant.broker_port}"] if model == "welding" else ["--port", str(port)]
         truth = ["--truth", str(plant.wish.folder / f"truth-{machine}.jsonl")]
         pace = ["--seed", str(plant.wish.seed), "--speed", str(plant.wish.speed)]
-        await _spawn(plant, machine, ["simulate", model, *where, *pace, *truth])
+        await _spawn(plant, machine, ["simulate", model, *where, *pace, *truth, *drop])
 
 
 def _point(source: dict[str, Any], port: int, broker_port: int) -> None:
@@ -215,18 +219,30 @@ def _point(source: dict[str, Any], port: int, broker_port: int) -> None:
         source["port"] = broker_port if source["protocol"] == "mqtt" else port
 
 
+def _drop(data: dict[str, Any], folder: Path) -> list[str]:
+    """A folder of this demo for the machine's bursts, and the simulator's option that fills it."""
+    if "waveform_source" not in data:
+        return []
+    folder.mkdir(parents=True)
+    data["waveform_source"]["folder"] = str(folder)
+    return ["--drop", str(folder)]
+
+
 def _keep_old_rows(dsn: str) -> None:
     """A recording may be older than anything a plant would keep."""
     with psycopg.connect(dsn) as db:
         db.execute("SELECT rootdx.keep_raw('100 years')")
 
 
-def _settings_file(plant: _Plant, port: int, secret: Path) -> Path:
-    file = plant.wish.folder / "rootdx.toml"
-    store = {"dsn": f"postgresql://rootdx_writer@127.0.0.1:{port}/rootdx", "password_file": str(secret)}
+def _settings_file(plant: _Plant, name: str, port: int, secret: Path) -> Path:
+    """Settings of the processes that enter the database with this secret, which is named after its role."""
+    file = plant.wish.folder / f"{name}.toml"
+    store = {"dsn": f"postgresql://{secret.stem}@127.0.0.1:{port}/rootdx", "password_file": str(secret)}
     gateway = {"name": GATEWAY, "plant": "plant", "spool": {"folder": "spool"}}
+    bus = {"port": plant.broker_port}
     file.write_text(
-        tomli_w.dumps({"bus": {"port": plant.broker_port}, "store": store, "gateway": gateway}), encoding="utf-8"
+        tomli_w.dumps({"bus": bus, "store": store, "gateway": gateway, "analytics": {"plant": "plant"}}),
+        encoding="utf-8",
     )
     return file
 

@@ -20,8 +20,18 @@ from rootdx.texts import say
 REFRESH_S: Final = 1.0
 PLAIN_S: Final = 10.0
 """Between two lines where there is no screen."""
-TAGS: Final = 6
+TAGS: Final = 4
 """Signals shown of a machine."""
+_CYCLES: Final = """
+    SELECT asset, kind, count(*) FILTER (WHERE end_ts IS NOT NULL),
+           (array_agg(running_phase ORDER BY start_ts DESC) FILTER (WHERE end_ts IS NULL))[1],
+           max(start_ts) FILTER (WHERE end_ts IS NULL),
+           (array_agg(seconds ORDER BY start_ts DESC) FILTER (WHERE end_ts IS NOT NULL))[1],
+           (array_agg(coalesce(verdict, '') ORDER BY start_ts DESC) FILTER (WHERE end_ts IS NOT NULL))[1]
+    FROM rootdx.cycles GROUP BY asset, kind ORDER BY asset, kind"""
+_VERDICTS: Final = {
+    "pass": "green", "review": "yellow", "fail": "bold red", "incomplete": "yellow", "unverified": "yellow", "": "dim",
+}  # fmt: skip
 _COLOURS: Final = {"good": "green", "uncertain": "yellow", "bad": "red"}
 
 _STATE: Final = """
@@ -44,6 +54,7 @@ class Sight:
     spool_records: int
     spool_bytes: int
     latest: list[tuple[Any, ...]]
+    cycles: list[tuple[Any, ...]]
 
 
 async def show(dsn: str, folder: Path, console: Console, quiet: bool) -> None:  # noqa: FBT001  # passed on from the wish
@@ -68,8 +79,9 @@ def look(dsn: str, folder: Path) -> Sight:
     with psycopg.connect(dsn) as db:
         rows, lag_s, quarantined = db.execute(_STATE).fetchone() or (0, 0.0, 0)
         latest = db.execute(_LATEST).fetchall()
+        cycles = db.execute(_CYCLES).fetchall()
     records, size = spooled(folder / "spool" / "spool.sqlite")
-    return Sight(int(rows), float(lag_s or 0), quarantined, records, size, latest)
+    return Sight(int(rows), float(lag_s or 0), quarantined, records, size, latest, cycles)
 
 
 def spooled(file: Path) -> tuple[int, int]:
@@ -108,7 +120,9 @@ def _picture(sight: Sight, rate: float, folder: Path) -> Panel:
         f"[{'red' if sight.quarantined else 'green'}]{sight.quarantined}[/]",
     )  # fmt: skip
     hint = say("demo.stop_hint", service=folder / "pg_service.conf")
-    return Panel(Group(head, "", _machines(sight)), title=say("demo.title", name="ansan1"), subtitle=hint)
+    return Panel(
+        Group(head, "", _machines(sight), "", _cycles(sight)), title=say("demo.title", name="ansan1"), subtitle=hint
+    )
 
 
 def _machines(sight: Sight) -> Table:
@@ -125,4 +139,28 @@ def _machines(sight: Sight) -> Table:
         name = f"[bold]{asset.rpartition('/')[2]}[/]" if shown[asset] == 1 else ""
         age = f"{max(0.0, (now - ts).total_seconds()):.1f} s"
         table.add_row(name, tag, number, age, f"[{_COLOURS[quality]}]{say(f'quality.{quality}')}[/]")
+    return table
+
+
+def _cycles(sight: Sight) -> Table:
+    """What every machine is doing, and how its last cycle went."""
+    table = Table(expand=True, box=None)
+    for key in (
+        "live.machine",
+        "live.process",
+        "live.phase",
+        "live.since",
+        "live.closed",
+        "live.lasted",
+        "live.verdict",
+    ):
+        table.add_column(say(key), justify="right" if key in ("live.since", "live.closed", "live.lasted") else "left")
+    now = datetime.now(UTC)
+    for asset, kind, closed, phase, since, lasted, verdict in sight.cycles:
+        table.add_row(
+            f"[bold]{asset.rpartition('/')[2]}[/]", kind, phase or "–",
+            "–" if since is None else f"{max(0.0, (now - since).total_seconds()):.0f} s", f"{closed:,}",
+            "–" if lasted is None else f"{lasted:.1f} s",
+            "–" if verdict is None else f"[{_VERDICTS[verdict]}]{say('verdict.' + (verdict or 'none'))}[/]",
+        )  # fmt: skip
     return table

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import psutil
 from rich.console import Console
 
-from tests.bench import gateway_cpu, latency, memory, outage, spool_to_store
+from tests.bench import gateway_cpu, latency, live_cycles, memory, outage, spool_to_store, year
 from tests.bench.figures import Figure
 from tests.bench.stage import Invalid, Stage, Wish, staged
 from tests.support.report import write_report
@@ -27,6 +27,8 @@ ALL: dict[str, Measurement] = {
     "gateway_cpu": gateway_cpu.measure,
     "outage": outage.measure,
     "memory": memory.measure,
+    "live_cycles": live_cycles.measure,
+    "year": year.measure,
 }
 ELSEWHERE = ("spool_to_store", "outage")
 """Also measured on the server of --dsn."""

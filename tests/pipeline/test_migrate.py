@@ -15,7 +15,8 @@ from rootdx.embedded import Postgres
 from tests.support.services import run
 from tests.support.spine import ask, one
 
-PAGE = Path(__file__).resolve().parents[2] / "pipeline" / "schema" / "schema.md"
+FOLDER = Path(__file__).resolve().parents[2] / "pipeline" / "schema"
+PAGES = [(FOLDER / name).read_text(encoding="utf-8") for name in ("schema.md", "cycles.md")]
 ENGINE_OWN = {"bucket_1m", "bucket_1h", "touched_hour"}
 """Tables of plain PostgreSQL behind the two aggregates."""
 
@@ -186,6 +187,19 @@ def test_writer_adds_and_never_changes_history(engine_dsn: str) -> None:
     assert allowed == []
 
 
+NEVER_BY_THE_ANALYTICS = (
+    *NEVER_BY_THE_WRITER, "SELECT * FROM rootdx.quarantine", "DELETE FROM rootdx.compliance_record",
+    "INSERT INTO rootdx.measurement VALUES (now(), 1, 1, 1, 0)", "UPDATE rootdx.compliance_record SET author = 'x'",
+    "UPDATE rootdx.context_change SET value = 'x'", "DELETE FROM rootdx.lab_result", "UPDATE rootdx.stop_entry SET kind = 'x'",
+    "DELETE FROM rootdx.check_entry", "UPDATE rootdx.process_config SET settings = '{}'", "SELECT rootdx.maintain()",
+)  # fmt: skip
+
+
+def test_analytics_write_cycles_and_change_neither_rows_nor_what_was_entered(engine_dsn: str) -> None:
+    allowed = [query for query in NEVER_BY_THE_ANALYTICS if not refused_as(engine_dsn, "rootdx_analytics", query)]
+    assert allowed == []
+
+
 def test_reader_reads_all_but_the_quarantine(engine_dsn: str) -> None:
     allowed = [query for query in NEVER_BY_THE_READER if not refused_as(engine_dsn, "rootdx_reader", query)]
     assert allowed == []
@@ -209,7 +223,7 @@ def test_nobody_else_can_read(engine_dsn: str) -> None:
 def written() -> dict[str, set[str]]:
     """Columns of every table and view as schema.md tells them: a heading `### name`, then rows `| column | … |`."""
     found: dict[str, set[str]] = {}
-    for part in re.split(r"^### ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+    for part in [part for page in PAGES for part in re.split(r"^### ", page, flags=re.MULTILINE)[1:]]:
         titles = re.findall(r"`(\w+)`", part.splitlines()[0])
         columns = {
             name for row in re.findall(r"^\| (`.*?) \|", part, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
@@ -226,7 +240,7 @@ def test_page_and_database_agree(engine_dsn: str) -> None:
 
 
 def test_example_queries_of_the_page_run(engine_dsn: str) -> None:
-    queries = re.findall(r"^```sql\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(queries) >= 4
+    queries = [query for page in PAGES for query in re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)]
+    assert len(queries) >= 8
     for query in queries:
         assert not refused_as(engine_dsn, "rootdx_reader", query), query

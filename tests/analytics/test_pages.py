@@ -1,0 +1,46 @@
+"""Every sample in a page of the analytics is what the program takes."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analytics.checks import RequiredCheck
+from analytics.entries import KINDS, read_csv
+from analytics.life import LifeCounter
+from analytics.records import Profiles
+
+ROOT = Path(__file__).resolve().parents[2] / "analytics"
+
+
+def samples(page: str, language: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("module", ["watch", "entries", "records", "elements"])
+def test_module_has_its_page_beside_it(module: str) -> None:
+    assert (ROOT / f"{module}.py").exists()
+    assert (ROOT / f"{module}.md").read_text(encoding="utf-8").startswith(f"# {module}")
+
+
+def test_life_counters_checks_and_profiles_of_the_pages_parse() -> None:
+    lives: dict[str, Any] = tomllib.loads(samples("entries.md", "toml")[0])
+    assert [LifeCounter.model_validate(table).name for table in lives["life"]]
+    profiles, checks = samples("records.md", "toml")
+    assert Profiles.model_validate(tomllib.loads(profiles)).profile["casting"].kinds
+    assert [RequiredCheck.model_validate(table) for table in tomllib.loads(checks)["check"]]
+
+
+def test_the_csv_of_the_page_is_read(tmp_path: Path) -> None:
+    (text,) = samples("entries.md", "csv")
+    (tmp_path / "lab.csv").write_text(text, encoding="utf-8")
+    (entry,) = read_csv("lab", tmp_path / "lab.csv", "kim")
+    assert entry.author == "kim"
+
+
+def test_every_kind_of_entry_is_in_the_page() -> None:
+    page = (ROOT / "entries.md").read_text(encoding="utf-8")
+    assert all(f"| `{kind}` |" in page and f"`{model.table}`" in page for kind, model in KINDS.items())

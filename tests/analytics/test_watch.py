@@ -1,0 +1,200 @@
+"""Rows in a real store become cycles, whatever order they come in, and nothing but what they touch is written again."""
+
+import contextlib
+import dataclasses
+import itertools
+import random
+from collections.abc import AsyncIterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analytics.machines import load_machines
+from analytics.process import Limit, Process
+from analytics.processes.casting import HpdcShot
+from analytics.watch import Watch, watching
+from analytics.window import Series
+from pipeline.errors import ConfigError
+from pipeline.model import Batch
+from pipeline.plant import Plant
+from pipeline.store import opened
+from tests.support.plant_rows import QUICK, STORED_CYCLES, Feed, batches, store_settings, watched
+from tests.support.simulated import Simulated, simulated
+from tests.support.spine import ask
+
+SHOT = HpdcShot(
+    states=("IDLE", "DIE_CLOSE", "POUR", "SLOW_SHOT", "FAST_SHOT", "INTENSIFY", "COOL", "DIE_OPEN", "EJECT", "SPRAY")
+)
+PLANT = Plant(enterprise="test", site="plant")
+MINUTES = 21
+EMPTY = (
+    "TRUNCATE rootdx.cycle, rootdx.measurement, rootdx.process_config, rootdx.recompute, rootdx.arrival, "
+    "rootdx.ledger, rootdx.quarantine RESTART IDENTITY CASCADE"
+)
+VERSIONS = "SELECT cycle_id, version FROM rootdx.cycle ORDER BY 1"
+FEATURES = "SELECT cycle_id, jsonb_object_agg(feature, inputs_hash) FROM rootdx.features GROUP BY 1"
+SPANS = "SELECT cycle_id, ARRAY[extract(epoch FROM start_ts), extract(epoch FROM end_ts)]::float8[] FROM rootdx.cycle"
+
+
+@cache
+def cell() -> Simulated:
+    return simulated("casting", 60.0 * MINUTES)
+
+
+@contextlib.asynccontextmanager
+async def plant(dsn: str, process: Process = SHOT) -> AsyncIterator[tuple[Feed, Watch]]:
+    window = cell().window
+    async with opened(store_settings(dsn)) as store:
+        feed = Feed(store, window.asset)
+        await feed.declare(window)
+        async with watching(store_settings(dsn), QUICK, PLANT, [watched(window, process)]) as watch:
+            yield feed, watch
+
+
+async def told(dsn: str, pieces: Sequence[Batch], every: int = 1) -> list[tuple[Any, ...]]:
+    """The cycles after these pieces came in this order, looked at after every `every`th."""
+    async with plant(dsn) as (feed, watch):
+        for number, piece in enumerate(pieces, 1):
+            await feed.take(piece)
+            if number % every == 0:
+                await watch.drain()
+        await watch.drain()
+    return ask(dsn, STORED_CYCLES)
+
+
+async def test_every_shot_becomes_a_row_with_its_phases_and_features(engine_dsn: str) -> None:
+    rows = await told(engine_dsn, batches(cell().window), every=7)
+    closed = [row for row in rows if row[4] is not None]
+    inside = [c for c in cell().truth if c.end_s < 60.0 * MINUTES - 5.0]
+    assert len(closed) == len(inside)
+    assert all(row[13] and len(row[13]) == len(row[16]) for row in closed)
+    assert 1 <= len([row for row in rows if row[4] is None]) <= 2  # the running one, and one whose last rows are due
+    features = ask(engine_dsn, "SELECT DISTINCT feature FROM rootdx.features")
+    assert {"cycle_time", "v_fast"} <= {name for (name,) in features}
+
+
+async def test_late_doubled_and_reordered_rows_end_in_the_same_cycles(engine_dsn: str) -> None:
+    pieces = batches(cell().window)
+    clean = await told(engine_dsn, pieces, every=1000)
+    mixed = random.Random(5)
+    jumbled = [*pieces, *mixed.sample(pieces, len(pieces) // 3)]
+    late = [piece for piece in jumbled if mixed.random() < 0.1]
+    order = sorted(enumerate(jumbled), key=lambda one: one[0] + mixed.uniform(0, 12))
+    ask(engine_dsn, EMPTY)
+    rows = await told(engine_dsn, [*(one for _, one in order if one not in late), *late], every=9)
+    assert rows == clean
+
+
+async def test_late_rows_change_only_the_cycles_they_touch(plain_dsn: str) -> None:
+    pieces = batches(cell().window)
+    missing = pieces[40:43]
+    async with plant(plain_dsn) as (feed, watch):
+        for piece in [*pieces[:40], *pieces[43:]]:
+            await feed.take(piece)
+        await watch.drain()
+        before, said = dict(ask(plain_dsn, VERSIONS)), dict(ask(plain_dsn, FEATURES))
+        for piece in missing:
+            await feed.take(piece)
+        await watch.drain()
+    after, now = ask(plain_dsn, VERSIONS), dict(ask(plain_dsn, FEATURES))
+    first, last = missing[0].ts_ns.min() / 1e9, missing[-1].ts_ns.max() / 1e9
+    changed = [key for key, version in after if version != before.get(key)]
+    assert changed
+    spans = dict(ask(plain_dsn, SPANS))
+    for key, version in after:
+        start, end = spans[key]
+        touched = start - 30 <= last and (end is None or end + 30 >= first)
+        if not touched and version != before[key]:
+            assert start > last, "nothing before late rows is written again"
+            assert {name for name, value in now[key].items() if said[key][name] != value} == {"cycle_time"}
+    assert len(changed) <= 4  # what they touch, and the cycle time after it
+
+
+async def test_open_cycles_survive_a_restart(plain_dsn: str) -> None:
+    pieces = batches(cell().window)
+    clean = await told(plain_dsn, pieces, every=1000)
+    ask(plain_dsn, EMPTY)
+    for first in range(0, len(pieces), 11):  # a new process each time, killed between its two transactions at times
+        async with plant(plain_dsn) as (feed, watch):
+            for piece in pieces[first : first + 11]:
+                await feed.take(piece)
+            if first % 2:
+                asked = ask(plain_dsn, "SELECT asset_id FROM rootdx.asset")
+                await watch._store.take([key for (key,) in asked])
+            else:
+                await watch.drain()
+    async with plant(plain_dsn) as (_, watch):
+        await watch.drain()
+    assert ask(plain_dsn, STORED_CYCLES) == clean
+
+
+async def test_a_cycle_is_judged_with_the_limits_that_were_in_force(plain_dsn: str) -> None:
+    pieces = batches(cell().window)
+    half = len(pieces) // 2
+    strict = SHOT.model_copy(update={"limit": {"v_fast": Limit(low=9.0)}})
+    async with plant(plain_dsn, strict) as (feed, watch):
+        for piece in pieces[:half]:
+            await feed.take(piece)
+        await watch.drain()
+    turn = pieces[half].ts_ns.min()
+    ask(plain_dsn, "INSERT INTO rootdx.process_config (asset_id, kind, valid_from, settings) SELECT asset_id, kind, "
+        "rootdx.at_us(%s), settings - 'limit' FROM rootdx.process_config", int(turn) // 1000)  # fmt: skip
+    async with plant(plain_dsn, SHOT) as (feed, watch):
+        for piece in pieces[half:]:
+            await feed.take(piece)
+        await watch.drain()
+        await watch._store.ask(watch.tracks[0].asset_id, cell().window.start_ns, cell().window.end_ns, "test")
+        await watch.drain()
+    rows = ask(plain_dsn, "SELECT start_ts < rootdx.at_us(%s), verdict FROM rootdx.cycle WHERE end_ts IS NOT NULL",
+               int(turn) // 1000)  # fmt: skip
+    assert {verdict for early, verdict in rows if early} == {"fail"}
+    assert {verdict for early, verdict in rows if not early} == {None}
+
+
+async def test_tasks_of_a_split_history_write_what_one_pass_writes(plain_dsn: str) -> None:
+    pieces = batches(cell().window)
+    clean = await told(plain_dsn, pieces, every=1000)
+    ask(plain_dsn, "TRUNCATE rootdx.cycle")
+    window = cell().window
+    cuts = [window.start_ns + part * (window.end_ns - window.start_ns) // 5 for part in range(6)]
+    async with plant(plain_dsn) as (_, watch):
+        for first, last in random.Random(3).sample(list(itertools.pairwise(cuts)), 5):
+            await watch.own(window.asset, first, last)
+        for first in cuts[1:-1]:
+            await watch.order(window.asset, first)
+        await watch.drain()
+    assert ask(plain_dsn, STORED_CYCLES) == clean
+
+
+async def test_a_machine_tells_its_context_in_tags(plain_dsn: str) -> None:
+    window = cell().window
+    turn = window.start_ns + 10 * 60_000_000_000
+    at = np.array([window.start_ns + 1, turn])
+    lots = Series.of(at, [7.0, 8.0])
+    told_window = dataclasses.replace(window, series={**window.series, "context.lot": lots})
+    async with opened(store_settings(plain_dsn)) as store:
+        feed = Feed(store, window.asset)
+        await feed.declare(told_window)
+        await feed.take(*batches(told_window, 60.0))
+        async with watching(store_settings(plain_dsn), QUICK, PLANT, [watched(told_window, SHOT)]) as watch:
+            await watch.drain()
+    rows = ask(plain_dsn, "SELECT lot, rootdx.us(start_ts) * 1000 FROM rootdx.cycles WHERE end_ts IS NOT NULL")
+    assert {lot for lot, _ in rows} == {"7", "8"}
+    assert all((lot == "8") == (start >= turn) for lot, start in rows)
+
+
+async def test_a_machine_without_a_mandatory_role_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "plant.toml").write_text('enterprise = "acme"\nsite = "ansan1"\n')
+    (tmp_path / "dc9.toml").write_text(
+        'path = "casting/line1/dc9"\nname = "x"\nprocess = "casting"\n[source]\nprotocol = "modbus"\nhost = "h"\n'
+        '[[tag]]\nname = "a"\nunit = "1"\naddress = "holding:0:uint16"\n[[cycle]]\nkind = "hpdc_shot"\n'
+    )
+    with pytest.raises(ConfigError, match=r"dc9.*hpdc_shot.*needs tags with role = 'cycle.state'"):
+        load_machines(tmp_path)
+    text = (tmp_path / "dc9.toml").read_text()
+    (tmp_path / "dc9.toml").write_text(text.replace("hpdc_shot", "hpdc_shoot"))
+    with pytest.raises(ConfigError, match="hpdc_shoot"):
+        load_machines(tmp_path)
