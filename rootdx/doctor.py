@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from analytics.machines import load_machines
 from collectors.probe import probe
 from collectors.protocols import MachineFile
 from pipeline.bus import connected
@@ -52,12 +53,31 @@ async def examine(config: Path | None, *, machines: bool) -> list[Finding]:
     else:
         tags = sum(len(machine.tag) for machine in plant.values())
         found.append(Finding("ok", say("doctor.plant"), say("doctor.plant_fine", machines=len(plant), tags=tags)))
+    if plant or settings.analytics.plant != settings.gateway.plant:
+        found.append(_cycles(settings))
     found.append(await _bus(settings))
     found += [one async for one in _store(settings)]
     found.append(_spool(settings))
     if machines:
         found += await asyncio.gather(*(_machine(asset, machine) for asset, machine in plant.items()))
     return found
+
+
+def _cycles(settings: Settings) -> Finding:
+    """Whether the analytics understand the machine files, and which features are off for want of a role."""
+    subject = say("doctor.cycles")
+    try:
+        _, machines = load_machines(settings.analytics.plant)
+    except RootdxError as error:
+        return Finding("failed", subject, str(error))
+    left_out = [
+        f"{machine.asset.rpartition('/')[2]} {process.kind}: {', '.join(roles)}"
+        for machine in machines
+        for process in machine.processes
+        if (roles := machine.left_out(process))
+    ]
+    text = say("doctor.cycles_fine", processes=sum(len(machine.processes) for machine in machines))
+    return Finding("ok", subject, f"{text}  {say('doctor.cycles_off')} {'; '.join(left_out)}" if left_out else text)
 
 
 async def _bus(settings: Settings) -> Finding:
@@ -117,6 +137,7 @@ async def _flow(db: Any) -> AsyncIterator[Finding]:
         fresh = age_s <= STALE_S
         text = say("doctor.flow_fine" if fresh else "doctor.flow_stale", gateway=gateway, seconds=age_s)
         yield Finding("ok" if fresh else "warning", say("doctor.flow"), text)
+    yield await _behind(db)
     may_look = await (await db.execute("SELECT has_table_privilege('rootdx.quarantine', 'SELECT')")).fetchone()
     if may_look[0]:
         cursor = await db.execute(
@@ -125,6 +146,21 @@ async def _flow(db: Any) -> AsyncIterator[Finding]:
         entries, rows = await cursor.fetchone()
         key = "doctor.quarantine_some" if entries else "doctor.quarantine_fine"
         yield Finding("warning" if entries else "ok", say("doctor.quarantine"), say(key, entries=entries, rows=rows))
+
+
+async def _behind(db: Any) -> Finding:
+    """Whether the analytics process keeps up."""
+    cursor = await db.execute(
+        "SELECT count(*), coalesce(extract(epoch FROM now() - min(at)), 0)::float8 FROM ("
+        "SELECT asked AS at FROM rootdx.recompute WHERE asked < now() - INTERVAL '1 minute' UNION ALL "
+        "SELECT hour FROM rootdx.arrival JOIN rootdx.process_config USING (asset_id) "
+        "WHERE hour < now() - INTERVAL '2 hours'"
+        ") waiting"
+    )
+    spans, seconds = await cursor.fetchone()
+    key = "doctor.analytics_behind" if spans else "doctor.analytics_fine"
+    text = say(key, spans=spans, minutes=seconds / 60)
+    return Finding("warning" if spans else "ok", say("doctor.analytics"), text)
 
 
 def _spool(settings: Settings) -> Finding:

@@ -84,7 +84,7 @@ def test_sound_installation_has_nothing_failed(place: Installation, database: st
     assert failed(found) == []
     assert {subject: one.state for subject, one in found.items()} == {
         "settings": "ok", "plant files": "ok", "broker": "ok", "database": "ok", "TimescaleDB": "warning",
-        "clock": "ok", "data flow": "ok", "quarantine": "ok", "spool": "ok",
+        "clock": "ok", "data flow": "ok", "quarantine": "ok", "spool": "ok", "cycles": "ok", "analytics": "ok",
     }  # fmt: skip
     assert found["plant files"].text == "1 machines, 1 tags"
 
@@ -122,6 +122,11 @@ def _bad_machine(place: Installation) -> None:
     (place.folder / "plant" / "dc1.toml").write_text(MACHINE.format(port=1).replace('unit = "1"', 'unit = "°C"'))
 
 
+def _bad_cycle(place: Installation) -> None:
+    file = place.folder / "plant" / "dc1.toml"
+    file.write_text(file.read_text() + '\n[[cycle]]\nkind = "hpdc_shot"\n')
+
+
 def _newer_schema(place: Installation) -> None:
     ask(
         str(place.data["store"]["dsn"]),
@@ -147,6 +152,7 @@ FAULTS: list[tuple[Callable[[Installation], None], str, str]] = [
     (_newer_schema, "database", "newer than this program"),
     (_no_plant, "plant files", "nowhere: no such folder"),
     (_bad_machine, "plant files", "unknown UCUM unit"),
+    (_bad_cycle, "cycles", "needs tags with role = 'cycle.state'"),
 ]
 
 
@@ -159,6 +165,14 @@ def test_fault_gives_its_finding_and_hides_no_other(
     assert failed(found) == [subject]
     assert words in found[subject].text
     assert found.keys() >= {"settings", "plant files", "broker", "database", "spool"}
+
+
+def test_analytics_that_do_not_keep_up_are_told(place: Installation, database: str) -> None:
+    run(delivered(database))
+    ask(database, "INSERT INTO rootdx.recompute (asset_id, from_ts, to_ts, reason, asked) "
+        "SELECT asset_id, now(), now(), 'test', now() - INTERVAL '10 min' FROM rootdx.asset LIMIT 1")  # fmt: skip
+    found = place.findings()["analytics"]
+    assert (found.state, found.text[:29]) == ("warning", "1 spans wait, the oldest sinc")
 
 
 def test_folder_that_cannot_be_written_is_found(place: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
