@@ -195,7 +195,9 @@ class Watch:
         newest_ns = max(one.to_ns for one in requests)
         for track in self._tracks[asset_id]:
             track.newest_ns = max(track.newest_ns, newest_ns)
-        self._accounted[asset_id].newest_ns = max(self._accounted[asset_id].newest_ns, newest_ns)
+        accounted = self._accounted[asset_id]
+        accounted.newest_ns = max(accounted.newest_ns, newest_ns)
+        accounted.first_ns = min([accounted.first_ns, *(one.from_ns for one in requests if one.reason == "rows")])
         if any(one.reason != "rows" for one in requests):
             self._changes.pop(asset_id, None)
         self._waiting[asset_id] = time.monotonic()

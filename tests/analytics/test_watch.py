@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError
 from pipeline.model import Batch
 from pipeline.plant import Plant
 from pipeline.store import opened
-from tests.support.plant_rows import QUICK, STORED_CYCLES, Feed, batches, store_settings, watched
+from tests.support.plant_rows import QUICK, STORED_CYCLES, STORED_KPIS, Feed, batches, store_settings, watched
 from tests.support.simulated import Simulated, simulated
 from tests.support.spine import ask
 
@@ -31,7 +31,8 @@ SHOT = HpdcShot(
 PLANT = Plant(enterprise="test", site="plant")
 MINUTES = 21
 EMPTY = (
-    "TRUNCATE rootdx.cycle, rootdx.measurement, rootdx.process_config, rootdx.recompute, rootdx.arrival, "
+    "TRUNCATE rootdx.cycle, rootdx.kpi_element, rootdx.demand, rootdx.measurement, rootdx.process_config, "
+    "rootdx.recompute, rootdx.arrival, "
     "rootdx.ledger, rootdx.quarantine RESTART IDENTITY CASCADE"
 )
 VERSIONS = "SELECT cycle_id, version FROM rootdx.cycle ORDER BY 1"
@@ -79,6 +80,7 @@ async def test_every_shot_becomes_a_row_with_its_phases_and_features(engine_dsn:
 async def test_late_doubled_and_reordered_rows_end_in_the_same_cycles(engine_dsn: str) -> None:
     pieces = batches(cell().window)
     clean = await told(engine_dsn, pieces, every=1000)
+    figures = ask(engine_dsn, STORED_KPIS)
     mixed = random.Random(5)
     jumbled = [*pieces, *mixed.sample(pieces, len(pieces) // 3)]
     late = [piece for piece in jumbled if mixed.random() < 0.1]
@@ -86,6 +88,8 @@ async def test_late_doubled_and_reordered_rows_end_in_the_same_cycles(engine_dsn
     ask(engine_dsn, EMPTY)
     rows = await told(engine_dsn, [*(one for _, one in order if one not in late), *late], every=9)
     assert rows == clean
+    assert ask(engine_dsn, STORED_KPIS) == figures
+    assert figures[0][9] > 10
 
 
 async def test_late_rows_change_only_the_cycles_they_touch(plain_dsn: str) -> None:

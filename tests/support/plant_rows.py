@@ -86,6 +86,12 @@ STORED_CYCLES = """
 """All that a cycle says, without when and how often it was computed."""
 
 
+STORED_KPIS = """
+    SELECT a.path, k.shift_start, k.order_name, k.shift_end, k.planned_busy_s, k.production_s, k.delay_s, k.down_s,
+           k.blind_s, k.produced, k.good, k.cycles, k.energy_kwh
+    FROM rootdx.kpi_element k JOIN rootdx.asset a USING (asset_id) ORDER BY 1, 2, 3"""
+
+
 def waves(window: Window) -> Sequence[Waveform]:
     """The bursts of a window."""
     return [wave for some in window.bursts.values() for wave in some]
