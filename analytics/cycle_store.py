@@ -96,6 +96,11 @@ class CycleStore:
             await self.db.execute(_TAKE, [list(asset_ids)])
         return [Request(*row) for row in await self._all(_REQUESTS, [list(asset_ids)])]
 
+    async def waiting(self, asset_ids: Sequence[int]) -> int:
+        """How many requests of these machines there are."""
+        query = "SELECT count(*) FROM rootdx.recompute WHERE asset_id = ANY(%s)"
+        return int((await self._all(query, [list(asset_ids)]))[0][0])
+
     async def ask(self, asset_id: int, from_ns: int, to_ns: int, reason: str) -> None:
         """Requests a span."""
         await self._all(_ASK, [asset_id, from_ns // 1000, to_ns // 1000, reason])

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from analytics.track import CONTEXT, Dated, Difference, Dirty, Found, Track, aft
 from analytics.window import SECOND_NS, Series, Window
 from pipeline import bursts, metrics, service
 from pipeline.database import connect, translated
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, RootdxError
 from pipeline.migrate import check_schema
 from pipeline.model import Waveform
 from pipeline.plant import Plant
@@ -71,6 +72,7 @@ class Watch:
         self._accounted: dict[int, Accounted] = {}
         self._tracks: dict[int, list[Track]] = {}
         self._changes: dict[int, Sequence[Change]] = {}
+        self._broken: set[int] = set()
         self._waiting: dict[int, float] = {}
         self._looked = float("-inf")
 
@@ -86,7 +88,7 @@ class Watch:
             Unavailable, ConfigError: what the server says; nothing of the round is half written.
         """
         await self._look_for_machines()
-        requests = await self._store.take(list(self._tracks))
+        requests = await self._store.take([asset_id for asset_id in self._tracks if asset_id not in self._broken])
         by_asset: dict[int, list[Request]] = {}
         for one in requests:
             by_asset.setdefault(one.asset_id, []).append(one)
@@ -99,7 +101,7 @@ class Watch:
         """Rounds until nothing is asked for any more."""
         while await self.round():
             if on_progress is not None:
-                on_progress(len(await self._store.take(list(self._tracks))))
+                on_progress(await self._store.waiting(list(self._tracks)))
         await self._accounts.catch_up(self._accounted, at_once=True)
 
     async def own(self, asset: str, from_ns: int, to_ns: int) -> None:
@@ -185,7 +187,8 @@ class Watch:
             )
             asks += following
             last = all(turn + 1 >= len(some) for some in spans.values())
-            done = [one for some in by_asset.values() for one in some] if last else []
+            whole = [some for asset_id, some in by_asset.items() if asset_id not in self._broken]
+            done = [one for some in whole for one in some] if last else []
             await self._store.write(writings, done, asks if last else [])
             for asset_id, one in dirty.items():
                 self._accounts.changed(asset_id, min([one.from_ns, *_starts(writings, asset_id)]), one.to_ns)
@@ -224,13 +227,24 @@ class Watch:
         writings, asks = [], []
         for plan in plans:
             series = {role: next(rows) for role in plan.roles}
-            found = await self._found(plan, series)
-            writing, following = await self._result(plan, found)
+            try:
+                writing, following = await self._result(plan, await self._found(plan, series))
+            except (RootdxError, psycopg.Error):
+                raise
+            except Exception:  # noqa: BLE001  # a bug in one process must not stop the cycles of every other machine
+                self._give_up(plan.track, traceback.format_exc())
+                continue
             asks += following
             if writing.removed or writing.changed or writing.added:
                 plan.track.known_from_ns = None
                 writings.append(writing)
         return writings, asks
+
+    def _give_up(self, track: Track, why: str) -> None:
+        """Leaves a machine alone until the next start; what was asked for stays asked for."""
+        log.error("process failed asset=%s kind=%s\n%s", track.machine.asset, track.kind, why)
+        metrics.processes_failed.labels(track.machine.asset, track.kind).inc()
+        self._broken.add(track.asset_id)
 
     async def _planned(self, track: Track, dirty: Dirty) -> _Plan:
         first = dirty.from_ns - track.settle_ns

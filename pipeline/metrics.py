@@ -21,7 +21,16 @@ waveforms_read = Counter("rootdx_waveforms_read_total", "Waveforms handed over b
 requests = Counter("rootdx_requests_total", "Requests sent to a device.", ["asset", "outcome"])
 device_up = Gauge("rootdx_device_up", "1 while a session on the device is open.", ["asset"])
 ticks_late = Counter("rootdx_ticks_late_total", "Scans skipped because the one before was still running.", ["asset"])
+modbus_dropped = Counter(
+    "rootdx_modbus_dropped_total", "Frames, or runs of bytes that are none, that were not taken.", ["line", "cause"]
+)
+modbus_unit_silent = Gauge(
+    "rootdx_modbus_unit_silent", "1 while a unit is left alone because it does not answer.", ["line", "unit"]
+)
 bad_data = Counter("rootdx_bad_data_total", "Items refused, by cause.", ["where", "cause"])
+device_clock_offset = Gauge(
+    "rootdx_device_clock_offset_seconds", "A device's clock against the gateway's; less by what messages take.", ["asset"]
+)
 duplicates_refused = Counter("rootdx_redelivered_total", "Device messages that were durable already.", ["asset"])
 
 # spool and forwarder
@@ -55,6 +64,9 @@ store_up = Gauge("rootdx_store_up", "1 while the store connection is open.")
 
 # analytics
 cycles_written = Counter("rootdx_cycles_written_total", "Cycles written or changed.", ["asset", "kind"])
+processes_failed = Counter(
+    "rootdx_processes_failed_total", "Processes that a bug stopped until the next start.", ["asset", "kind"]
+)
 round_seconds = Histogram(
     "rootdx_analytics_round_seconds",
     "Time of one look at what is new.",

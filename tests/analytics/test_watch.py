@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from analytics.machines import load_machines
-from analytics.process import Limit, Process
+from analytics.process import Limit, Measured, Process, Segment
 from analytics.processes.casting import HpdcShot
 from analytics.watch import Watch, watching
-from analytics.window import Series
+from analytics.window import Series, Window
 from pipeline.errors import ConfigError
 from pipeline.model import Batch
 from pipeline.plant import Plant
@@ -171,6 +171,37 @@ async def test_tasks_of_a_split_history_write_what_one_pass_writes(plain_dsn: st
             await watch.order(window.asset, first)
         await watch.drain()
     assert ask(plain_dsn, STORED_CYCLES) == clean
+
+
+async def test_a_bug_in_one_process_stops_neither_the_others_nor_what_was_asked(
+    plain_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = cell().window
+    other = dataclasses.replace(window, asset="test/plant/line/other")
+    whole = HpdcShot.features
+
+    def broken(process: HpdcShot, segment: Segment, part: Window) -> Measured:
+        if part.asset == window.asset:
+            raise ZeroDivisionError
+        return whole(process, segment, part)
+
+    machines = [watched(window, SHOT), watched(other, SHOT)]
+    async with opened(store_settings(plain_dsn)) as store:
+        for one in (window, other):
+            feed = Feed(store, one.asset)
+            await feed.declare(one)
+            await feed.take(*batches(one, 60.0))
+    monkeypatch.setattr(HpdcShot, "features", broken)
+    async with watching(store_settings(plain_dsn), QUICK, PLANT, machines) as watch:
+        await watch.drain()
+    counts = dict(ask(plain_dsn, "SELECT asset, count(*) FROM rootdx.cycles GROUP BY 1"))
+    assert window.asset not in counts
+    assert counts[other.asset] > 15
+    monkeypatch.setattr(HpdcShot, "features", whole)
+    async with watching(store_settings(plain_dsn), QUICK, PLANT, machines) as watch:
+        await watch.drain()
+    counts = dict(ask(plain_dsn, "SELECT asset, count(*) FROM rootdx.cycles GROUP BY 1"))
+    assert counts[window.asset] == counts[other.asset]
 
 
 async def test_a_machine_tells_its_context_in_tags(plain_dsn: str) -> None:
