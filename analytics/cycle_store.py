@@ -85,6 +85,11 @@ class CycleStore:
         """Ids of the machines that have sent anything yet."""
         return dict(await self._all("SELECT path, asset_id FROM rootdx.asset WHERE path = ANY(%s)", [list(paths)]))
 
+    async def lock(self, asset_id: int, *, shared: bool) -> bool:
+        """Takes a machine until the connection ends; false when another process has it."""
+        how = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
+        return bool((await self._all(f"SELECT {how}(%s, %s)", [LOCK, asset_id]))[0][0])
+
     async def tags(self, asset_id: int) -> list[TagRow]:
         """Tags with a role."""
         rows = await self._all(_TAGS, [asset_id])
@@ -223,6 +228,8 @@ def _side(cycle: Cycle, feature: str, side: str) -> float | None:
     return None if limit is None else getattr(limit, side)
 
 
+LOCK: Final = 0x726F6F74
+"""First key of the advisory lock on a machine, its id being the second; any fixed number of our own."""
 _TAGS: Final = "SELECT tag_id, role, every_s FROM rootdx.tag WHERE asset_id = %s AND role <> '' ORDER BY tag_id"
 _TAKE: Final = """
     WITH taken AS (DELETE FROM rootdx.arrival WHERE asset_id = ANY(%s) RETURNING asset_id, from_ts, to_ts)

@@ -40,7 +40,7 @@ def _some(text: str) -> str:
 
 def _unit(text: str) -> str:
     if not is_unit(text):
-        raise ValueError("unknown UCUM unit; examples: Cel, um, g/L, %, HV, 1")
+        raise ValueError("unknown UCUM unit; examples: Cel, um, g/L, %, mm, 1")
     return text
 
 
@@ -266,7 +266,7 @@ def read_csv(kind: str, file: Path, author: str) -> list[Entry]:
         raw = file.read_bytes()
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-    text = _decoded(raw, file)
+    text = decoded(raw, file)
     delimiter = ";" if text.split("\n", 1)[0].count(";") > text.split("\n", 1)[0].count(",") else ","
     made: list[Entry] = []
     for number, row in enumerate(csv.DictReader(io.StringIO(text), delimiter=delimiter), 2):
@@ -284,7 +284,12 @@ def read_csv(kind: str, file: Path, author: str) -> list[Entry]:
     return made
 
 
-def _decoded(raw: bytes, file: Path) -> str:
+def decoded(raw: bytes, file: Path) -> str:
+    """The text of a CSV file: UTF-8, or Excel's Korean.
+
+    Raises:
+        ConfigError: it is neither.
+    """
     for encoding in ("utf-8-sig", "cp949"):
         try:
             return raw.decode(encoding)

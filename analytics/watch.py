@@ -23,14 +23,14 @@ from analytics.accounting import Accounted, Accounts
 from analytics.cycle_store import CycleStore, Known, Request, Writing
 from analytics.cycles import Change, Cycle, Span, context_at, measure, memory, running
 from analytics.machines import METER, Watched, load_machines, process_of
-from analytics.rows import Wanted, read
-from analytics.track import CONTEXT, Dated, Difference, Dirty, Found, Track, after_cut, difference, told_by_tags
+from analytics.reader import Reader
+from analytics.rows import Wanted
+from analytics.track import Dated, Difference, Dirty, Found, Track, after_cut, difference
 from analytics.window import SECOND_NS, Series, Window
-from pipeline import bursts, metrics, service
+from pipeline import metrics, service
 from pipeline.database import connect, translated
-from pipeline.errors import ConfigError, RootdxError
+from pipeline.errors import ConfigError, RootdxError, Unavailable
 from pipeline.migrate import check_schema
-from pipeline.model import Waveform
 from pipeline.plant import Plant
 from pipeline.settings import AnalyticsSettings, Settings, StoreSettings, store_dsn
 
@@ -65,9 +65,16 @@ class Watch:
     """All machines of a plant folder, over one connection; made by `watching`."""
 
     def __init__(
-        self, store: CycleStore, plant: Plant, machines: Sequence[Watched], settings: AnalyticsSettings
+        self,
+        store: CycleStore,
+        plant: Plant,
+        machines: Sequence[Watched],
+        settings: AnalyticsSettings,
+        *,
+        shared: bool = False,
     ) -> None:
-        self._store, self._machines, self._settings = store, machines, settings
+        self._store, self._machines, self._settings, self._shared = store, machines, settings, shared
+        self._reader = Reader(store)
         self._accounts = Accounts(plant, store)
         self._accounted: dict[int, Accounted] = {}
         self._tracks: dict[int, list[Track]] = {}
@@ -109,12 +116,15 @@ class Watch:
 
         Raises:
             ConfigError: the machine is not in the plant folder, or has sent nothing.
+            Unavailable: another process finds its cycles.
         """
         await self._look_for_machines()
-        for track in self.tracks:
-            if track.machine.asset == asset:
-                found, asks = await self._examine([(track, Dirty(from_ns, to_ns, from_ns, to_ns))])
-                await self._store.write(found, [], asks)
+        tracks = [track for track in self.tracks if track.machine.asset == asset]
+        if not tracks:
+            raise ConfigError(f"{asset}: no such machine in the plant folder, or it has sent no rows yet")
+        for track in tracks:
+            found, asks = await self._examine([(track, Dirty(from_ns, to_ns, from_ns, to_ns))])
+            await self._store.write(found, [], asks)
 
     async def order(self, asset: str, from_ns: int) -> None:
         """Asks for what depends on the cycles before a moment: after tasks on both sides of it have been done.
@@ -143,6 +153,11 @@ class Watch:
         tags = {tag.role: tag for tag in await self._store.tags(asset_id)}
         span = await self._store.covered(asset_id)
         if span is None or any(set(p.roles().markers) - set(tags) - machine.burst_roles for p in machine.processes):
+            return
+        if not await self._store.lock(asset_id, shared=self._shared):
+            if self._shared:
+                raise Unavailable(f"{machine.asset}: an analytics process has it; stop that, or let it recompute")
+            log.warning("another process finds the cycles of asset=%s", machine.asset)
             return
         tracks = []
         for process in machine.processes:
@@ -176,10 +191,11 @@ class Watch:
         asks: list[Request] = []
         spans: dict[int, list[tuple[int, int]]] = {}
         for asset_id, some in by_asset.items():
-            now, rest = after_cut([(one.from_ns, one.to_ns) for one in some], longest_ns)
-            spans[asset_id] = now
-            asks += [Request(0, asset_id, first, last) for first, last in rest]
             self._heard(asset_id, some)
+            newest_ns = self._accounted[asset_id].newest_ns
+            asked = [(one.from_ns, min(one.to_ns, newest_ns)) for one in some if one.from_ns <= newest_ns]
+            spans[asset_id], rest = after_cut(asked, longest_ns)
+            asks += [Request(0, asset_id, first, last) for first, last in rest]
         for turn in range(max(map(len, spans.values()), default=0)):
             dirty = {asset_id: Dirty(*some[turn]) for asset_id, some in spans.items() if turn < len(some)}
             writings, following = await self._examine(
@@ -195,7 +211,7 @@ class Watch:
 
     def _heard(self, asset_id: int, requests: Sequence[Request]) -> None:
         """A machine has something new: how far its rows go, and whether its context may have changed."""
-        newest_ns = max(one.to_ns for one in requests)
+        newest_ns = max((one.to_ns for one in requests if one.reason in ("rows", "first")), default=0)
         for track in self._tracks[asset_id]:
             track.newest_ns = max(track.newest_ns, newest_ns)
         accounted = self._accounted[asset_id]
@@ -223,7 +239,7 @@ class Watch:
         """What new rows change, and which spans depend on that; the rows of all in one question."""
         plans = [await self._planned(track, dirty) for track, dirty in tasks]
         wanted = [one for plan in plans for one in plan.wanted()]
-        rows = iter(await read(self._store.db, wanted))
+        rows = iter(await self._reader.read(wanted))
         writings, asks = [], []
         for plan in plans:
             series = {role: next(rows) for role in plan.roles}
@@ -261,14 +277,14 @@ class Watch:
     async def _found(self, plan: _Plan, rows: Mapping[str, Series]) -> list[Found]:
         track = plan.track
         while True:
-            waves = await self._bursts(track, plan.read_from_ns, plan.end_ns + 1000)
+            waves = await self._reader.bursts(track, plan.read_from_ns, plan.end_ns + 1000)
             window = track.window(plan.start_ns, plan.read_from_ns, plan.end_ns + 1000, rows, waves)
             found = track.find(window, plan.start_ns, plan.dirty)
             further = track.further(found, plan.end_ns)
             if further is None:
                 return found
             plan.read_from_ns, plan.end_ns = plan.end_ns + 1000, further
-            rows = dict(zip(plan.roles, await read(self._store.db, plan.wanted()), strict=True))
+            rows = dict(zip(plan.roles, await self._reader.read(plan.wanted()), strict=True))
 
     async def _result(self, plan: _Plan, found: Sequence[Found]) -> tuple[Writing, list[Request]]:
         track = plan.track
@@ -296,9 +312,9 @@ class Watch:
             return []
         first = min(one.segment.start_ns for one in closed) - track.lead_ns
         last = max(one.segment.end_ns or 0 for one in closed) + track.settle_ns + 1000
-        rows = await self._series(track, track.all_roles(), first, last)
-        window = Window(track.machine.asset, first, last, rows, await self._bursts(track, first, last))
-        changes = await self._with_tags(track, rows, closed[0].segment.start_ns, changes)
+        rows = await self._reader.series(track, track.all_roles(), first, last)
+        window = Window(track.machine.asset, first, last, rows, await self._reader.bursts(track, first, last))
+        changes = await self._reader.with_tags(track, rows, closed[0].segment.start_ns, changes)
         before = await self._before(track, closed[0].segment.start_ns)
         cycles = []
         for one in closed:
@@ -311,25 +327,6 @@ class Watch:
             await asyncio.sleep(0)
         return cycles
 
-    async def _with_tags(
-        self, track: Track, rows: Mapping[str, Series], start_ns: int, changes: Sequence[Change]
-    ) -> Sequence[Change]:
-        """Also the context that the machine tells in tags, where need be by the last row before the window."""
-        roles = track.context_roles()
-        if not roles:
-            return changes
-        told = told_by_tags(rows)
-        unknown = [
-            role
-            for role in roles
-            if not any(c.kind == role.removeprefix(CONTEXT) and c.ts_ns <= start_ns for c in told)
-        ]
-        for role in unknown:
-            last = await self._store.last_row(track.tags[role].tag_id, start_ns)
-            if last is not None:
-                told += told_by_tags({role: Series.of([last[0]], [last[1]])})
-        return sorted([*told, *changes], key=lambda change: change.ts_ns)
-
     async def _before(self, track: Track, start_ns: int) -> list[Span]:
         return await self._store.before(track.asset_id, track.kind, start_ns, memory(track.process))
 
@@ -341,29 +338,17 @@ class Watch:
         after = await self._store.after(track.asset_id, track.kind, last, memory(track.process))
         return [Request(0, track.asset_id, start, start) for start in after]
 
-    async def _series(self, track: Track, roles: Sequence[str], start_ns: int, end_ns: int) -> dict[str, Series]:
-        wanted = [Wanted(track.tags[role].tag_id, start_ns, end_ns, track.tags[role].every_s) for role in roles]
-        return dict(zip(roles, await read(self._store.db, wanted), strict=True))
-
-    async def _bursts(self, track: Track, start_ns: int, end_ns: int) -> dict[str, tuple[Waveform, ...]]:
-        """Waveforms by role, their channels by role where the machine file gives one."""
-        names = [name for name, one in track.machine.bursts.items() if one.role in track.process.roles().bursts]
-        if not names:
-            return {}
-        with translated():
-            waves = await bursts.waveforms(self._store.db, track.machine.asset, start_ns, end_ns, names)
-        found: dict[str, list[Waveform]] = {track.machine.bursts[name].role: [] for name in names}
-        for wave in waves:
-            burst = track.machine.bursts[wave.name]
-            found[burst.role].append(burst.renamed(wave))
-        return {role: tuple(some) for role, some in found.items()}
-
 
 @asynccontextmanager
 async def watching(
-    store: StoreSettings, settings: AnalyticsSettings, plant: Plant, machines: Sequence[Watched]
+    store: StoreSettings,
+    settings: AnalyticsSettings,
+    plant: Plant,
+    machines: Sequence[Watched],
+    *,
+    shared: bool = False,
 ) -> AsyncIterator[Watch]:
-    """A watch on a migrated database.
+    """A watch on a migrated database. A machine is one process's alone; `shared` ones may share it for `own`.
 
     Raises:
         Unavailable: no database there.
@@ -373,7 +358,7 @@ async def watching(
     try:
         with translated():
             await check_schema(db)
-        yield Watch(CycleStore(db), plant, machines, settings)
+        yield Watch(CycleStore(db), plant, machines, settings, shared=shared)
     finally:
         with contextlib.suppress(psycopg.Error):
             await db.close()

@@ -81,9 +81,9 @@ CREATE TABLE cycle (
     process      text NOT NULL,
     version      integer NOT NULL DEFAULT 1,
     computed_at  timestamptz NOT NULL DEFAULT now(),
-    digest       bytea NOT NULL
+    digest       bytea NOT NULL,
+    CONSTRAINT cycle_once UNIQUE (asset_id, kind, start_ts, lane) DEFERRABLE INITIALLY DEFERRED
 );
-CREATE INDEX cycle_by_start ON cycle (asset_id, kind, start_ts);
 CREATE INDEX cycle_by_time ON cycle (start_ts);
 CREATE INDEX cycle_running ON cycle (asset_id) WHERE end_ts IS NULL;
 CREATE INDEX cycle_by_context ON cycle USING gin (context jsonb_path_ops);

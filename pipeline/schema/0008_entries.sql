@@ -66,15 +66,18 @@ CREATE FUNCTION windows_of(kind text, item text)
 RETURNS TABLE (asset text, process text, start_ts timestamptz, end_ts timestamptz, verdict text, via_kind text,
                via_item text, cycle_id bigint)
 LANGUAGE sql STABLE AS $$
-    SELECT a.path, c.kind, c.start_ts, c.end_ts, c.verdict, o.item_kind, o.item, c.cycle_id
-    FROM rootdx.origins(windows_of.kind, windows_of.item) o
-    JOIN rootdx.cycle c ON c.context @> jsonb_build_object(o.item_kind, o.item)
+    WITH o AS MATERIALIZED (SELECT * FROM rootdx.origins(windows_of.kind, windows_of.item))
+    SELECT * FROM (
+    SELECT DISTINCT ON (c.cycle_id) a.path, c.kind, c.start_ts, c.end_ts, c.verdict, o.item_kind, o.item, c.cycle_id
+    FROM o JOIN rootdx.cycle c ON c.context @> jsonb_build_object(o.item_kind, o.item)
     JOIN rootdx.asset a USING (asset_id)
-    WHERE NOT (o.item_kind <> 'part' AND windows_of.kind = 'part' AND c.context ? 'part'
-               AND c.context->>'part' <> windows_of.item)
-    ORDER BY c.start_ts
+    WHERE NOT EXISTS ( -- of another lot of the same melt, of another part of the same lot
+        SELECT FROM o other WHERE c.context ? other.item_kind AND NOT EXISTS (
+            SELECT FROM o own WHERE own.item_kind = other.item_kind AND own.item = c.context->>other.item_kind))
+    ORDER BY c.cycle_id, o.depth
+    ) once ORDER BY once.start_ts
 $$;
-COMMENT ON FUNCTION windows_of IS 'Every cycle that an item went through: of its own, of its lot, melt, load and rack, but not those of other parts.';
+COMMENT ON FUNCTION windows_of IS 'Every cycle that an item went through: its own, and those of its lot, melt, load and rack that name no sibling of it.';
 
 CREATE TABLE life_reset (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

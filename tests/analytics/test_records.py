@@ -126,6 +126,15 @@ async def test_a_part_finds_all_its_windows_in_one_query(plain_dsn: str) -> None
         assert len([w for w in windows if w[1] == "lot"]) == lots[0][0]
 
 
+async def test_a_lot_does_not_find_the_shots_of_another_lot_of_its_melt(plain_dsn: str) -> None:
+    async with plant(plain_dsn, [*LOT, context("melt", "M-7", -5)]):
+        lots = ask(plain_dsn, "SELECT count(*), count(DISTINCT cycle_id) FROM rootdx.windows_of('lot', 'L-2')")
+        own = ask(plain_dsn, "SELECT count(*) FROM rootdx.cycles WHERE lot = 'L-2'")[0][0]
+        assert lots == [(own, own)]
+        melt = ask(plain_dsn, "SELECT count(*) FROM rootdx.windows_of('melt', 'M-7')")[0][0]
+        assert melt > own
+
+
 async def test_life_counters_follow_their_item_and_their_resets(plain_dsn: str) -> None:
     dies = [context("die", "D-1", -5), context("die", "D-2", 5), context("die", "D-1", 12)]
     counters = [

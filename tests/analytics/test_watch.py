@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import random
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analytics.entries import ContextEntry, enter
 from analytics.machines import load_machines
 from analytics.process import Limit, Measured, Process, Segment
 from analytics.processes.casting import HpdcShot
 from analytics.watch import Watch, watching
 from analytics.window import Series, Window
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Unavailable
 from pipeline.model import Batch
 from pipeline.plant import Plant
 from pipeline.store import opened
@@ -29,6 +31,7 @@ SHOT = HpdcShot(
     states=("IDLE", "DIE_CLOSE", "POUR", "SLOW_SHOT", "FAST_SHOT", "INTENSIFY", "COOL", "DIE_OPEN", "EJECT", "SPRAY")
 )
 PLANT = Plant(enterprise="test", site="plant")
+LONG_AGO = datetime(2026, 5, 1, tzinfo=UTC)
 MINUTES = 21
 EMPTY = (
     "TRUNCATE rootdx.cycle, rootdx.kpi_element, rootdx.demand, rootdx.measurement, rootdx.process_config, "
@@ -202,6 +205,35 @@ async def test_a_bug_in_one_process_stops_neither_the_others_nor_what_was_asked(
         await watch.drain()
     counts = dict(ask(plain_dsn, "SELECT asset, count(*) FROM rootdx.cycles GROUP BY 1"))
     assert counts[window.asset] == counts[other.asset]
+
+
+async def test_a_machine_is_one_process_s_alone(plain_dsn: str) -> None:
+    pieces = batches(cell().window, 60.0)
+    async with plant(plain_dsn) as (feed, watch):
+        await feed.take(*pieces)
+        await watch.drain()
+        machines = [watched(cell().window, SHOT)]
+        async with watching(store_settings(plain_dsn), QUICK, PLANT, machines) as second:
+            assert await second.round() == 0
+            assert second.tracks == []
+        async with watching(store_settings(plain_dsn), QUICK, PLANT, machines, shared=True) as task:
+            with pytest.raises(Unavailable, match="an analytics process has it"):
+                await task.own(cell().window.asset, 0, 1)
+    async with watching(store_settings(plain_dsn), QUICK, PLANT, machines) as after:
+        await after.drain()
+        assert len(after.tracks) == 1
+
+
+async def test_context_entered_for_a_machine_that_stands_does_not_make_it_run(plain_dsn: str) -> None:
+    async with plant(plain_dsn) as (feed, watch):
+        await feed.take(*batches(cell().window, 60.0))
+        await watch.drain()
+        before = ask(plain_dsn, STORED_KPIS)
+        said = ContextEntry(author="kim", asset=feed.asset, kind="lot", value="L-1", valid_from=LONG_AGO)
+        await enter(watch._store.db, [said])
+        await watch.drain()
+        assert {lot for (lot,) in ask(plain_dsn, "SELECT DISTINCT lot FROM rootdx.cycles")} == {"L-1"}
+    assert ask(plain_dsn, STORED_KPIS) == before
 
 
 async def test_a_machine_tells_its_context_in_tags(plain_dsn: str) -> None:

@@ -17,7 +17,7 @@ GROUPS = {key.partition(".")[0] for key in catalogue()}
 
 def literals() -> Iterator[tuple[str, bool]]:
     """Every string in our code that looks like a key, and whether it is only its beginning."""
-    for file in HOME.glob("*.py"):
+    for file in HOME.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value, False
@@ -26,7 +26,7 @@ def literals() -> Iterator[tuple[str, bool]]:
 
 
 def said() -> Iterator[ast.expr]:
-    for file in HOME.glob("*.py"):
+    for file in HOME.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
                 yield node.args[0]

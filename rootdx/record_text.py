@@ -1,0 +1,195 @@
+"""A compliance record as people read it, from its stored content and nothing else: plain text or one HTML page.
+
+* In the language of this process; sentences that were sealed with the record (remarks, alarm texts) stand as sealed.
+* Times in the zone that the record names.
+"""
+
+import html
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from unicodedata import east_asian_width
+from zoneinfo import ZoneInfo
+
+from analytics.record_store import Sealed
+from analytics.records import hash_of
+from rootdx.terminal import number, reason, word
+from rootdx.texts import language, say
+
+_STYLE: Final = """
+body{font:15px/1.5 system-ui,'Malgun Gothic','Apple SD Gothic Neo',sans-serif;max-width:70em;
+margin:2em auto;padding:0 1em}
+table{border-collapse:collapse;margin:.5em 0 1.5em}td,th{border:1px solid #bbb;padding:.2em .6em;text-align:left;
+vertical-align:top}th{background:#f2f2f2}td.n{text-align:right;font-variant-numeric:tabular-nums}
+.verdict{font-size:1.6em;font-weight:bold}.pass{color:#0a7d28}.fail{color:#c00}
+.review,.incomplete,.unverified{color:#a15c00}code{word-break:break-all}@media print{body{margin:0}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and a table below it; without headings of columns it is a list."""
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def holds(one: Sealed) -> bool:
+    """Whether the content is what was sealed."""
+    return hash_of(one.number, one.previous, one.content) == one.hash
+
+
+def text_of(one: Sealed) -> str:
+    """The record as plain text."""
+    said = json.loads(one.content)
+    lines = [say("record.heading", number=said["number"]), f"  {word(said['verdict'])}", ""]
+    for part in _sections(one, said):
+        lines += [part.title, "-" * _wide(part.title)]
+        lines += [f"  {line}" for line in _aligned([*([part.heads] if part.heads else []), *part.rows])]
+        lines.append("")
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def html_of(one: Sealed) -> str:
+    """The record as one page without anything from elsewhere."""
+    said = json.loads(one.content)
+    title = html.escape(say("record.heading", number=said["number"]))
+    parts = [
+        f'<!doctype html><html lang="{language()}"><head><meta charset="utf-8"><title>{title}</title>',
+        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>",
+        f'<p class="verdict {html.escape(said["verdict"])}">{html.escape(word(said["verdict"]))}</p>',
+    ]
+    for part in _sections(one, said):
+        parts.append(f"<h2>{html.escape(part.title)}</h2><table>")
+        if part.heads:
+            parts.append("<tr>" + "".join(f"<th>{html.escape(head)}</th>" for head in part.heads) + "</tr>")
+        parts += ["<tr>" + "".join(_td(cell) for cell in row) + "</tr>" for row in part.rows]
+        parts.append("</table>")
+    return "".join([*parts, "</body></html>\n"])
+
+
+def _td(cell: str) -> str:
+    digits = cell.replace(",", "").replace(".", "", 1).lstrip("-").isdigit()
+    return f'<td class="n">{html.escape(cell)}</td>' if digits else f"<td>{html.escape(cell)}</td>"
+
+
+def _sections(one: Sealed, said: dict[str, Any]) -> Iterator[Section]:
+    zone = ZoneInfo(said["time_zone"])
+    yield Section(say("record.about"), (), _about(one, said, zone))
+    if said["remarks"]:
+        yield Section(say("record.remarks"), (), [[remark] for remark in said["remarks"]])
+    yield Section(
+        say("record.cycles"), _heads("start", "end", "machine", "kind", "lane", "verdict", "flags", "coverage"),
+        [_cycle(cycle, zone) for cycle in said["cycles"]],
+    )  # fmt: skip
+    for cycle in said["cycles"]:
+        where = f"{cycle['machine'] or cycle['asset']} · {cycle['kind']} · {_time(cycle['start'], zone)}"
+        yield from _of_cycle(cycle, where)
+    yield from _beside(said, zone)
+
+
+def _about(one: Sealed, said: dict[str, Any], zone: ZoneInfo) -> list[list[str]]:
+    subject = f"{_kind(said['subject']['kind'])} {said['subject']['name']}"
+    facts = [
+        ("subject", subject), ("plant", said["plant"]), ("profile", said["profile"]),
+        ("version", str(said["version"])), ("made", _time(said["made"], zone)), ("author", said["author"]),
+        ("reason", said["reason"]), ("time_zone", said["time_zone"]), ("hash", one.hash),
+        ("seal", say("record.holds" if holds(one) else "record.broken")),
+    ]  # fmt: skip
+    return [[say(f"column.{name}"), value] for name, value in facts if value]
+
+
+def _cycle(cycle: dict[str, Any], zone: ZoneInfo) -> list[str]:
+    share = cycle["coverage"]
+    return [
+        _time(cycle["start"], zone), _time(cycle["end"], zone), cycle["asset"], cycle["kind"], cycle["lane"],
+        word(cycle["verdict"] or ""), " ".join(cycle["flags"]), "–" if share is None else f"{100 * share:.1f} %",
+    ]  # fmt: skip
+
+
+def _of_cycle(cycle: dict[str, Any], where: str) -> Iterator[Section]:
+    if cycle["features"]:
+        heads = _heads("feature", "value", "unit", "low", "high", "verdict", "formula", "coverage")
+        rows = [
+            [
+                one["name"], f"– {reason(one['reason'])}" if one["value"] is None else number(one["value"]),
+                one["unit"], _limit(one["low"]), _limit(one["high"]), word(one["verdict"] or ""),
+                f"{one['formula']} {one['formula_version']}", f"{100 * one['coverage']:.1f} %",
+            ]
+            for one in cycle["features"]
+        ]  # fmt: skip
+        yield Section(f"{say('cycles.features')} · {where}", heads, rows)
+    pairs = [*cycle["context"].items(), *((name, word(value)) for name, value in cycle["verdicts"].items())]
+    if pairs:
+        yield Section(f"{say('cycles.context')} · {where}", (), [[name, value] for name, value in pairs])
+    if cycle["raw"]:
+        heads = _heads("tag", "rows", "due_rows", "good_rows")
+        rows = [
+            [one["tag"], str(one["rows"]), "–" if one["due"] is None else str(one["due"]), str(one["good"])]
+            for one in cycle["raw"]
+        ]
+        yield Section(f"{say('record.raw')} · {where}", heads, rows)
+
+
+def _beside(said: dict[str, Any], zone: ZoneInfo) -> Iterator[Section]:
+    """Checks, laboratory, alarms and origins."""
+    checks = [
+        [asset, one["kind"], one["subject"], one["done"] or "–", one["due"] or "–",
+         word("failed" if one["failed"] else one["state"]), one["document"], one["author"]]
+        for asset, some in said["checks"].items() for one in some
+    ]  # fmt: skip
+    if checks:
+        heads = _heads("machine", "check", "subject", "done", "due", "state", "document", "author")
+        yield Section(say("record.checks"), heads, checks)
+    if said["lab"]:
+        heads = _heads("sampled", "machine", "name", "value", "unit", "item", "sample", "method", "author")
+        yield Section(say("record.lab"), heads, [_lab(one, zone) for one in said["lab"]])
+    if said["alarms"]:
+        rows = [
+            [_time(one["ts"], zone), one["asset"], one["kind"], one["phase"], str(one["severity"]), one["text"]]
+            for one in said["alarms"]
+        ]
+        yield Section(say("record.alarms"), _heads("time", "machine", "kind", "phase", "severity", "text"), rows)
+    if said["links"]:
+        rows = [[_kind(kind), item] for kind, item in said["links"]]
+        yield Section(say("record.links"), (), rows)
+
+
+def _lab(one: dict[str, Any], zone: ZoneInfo) -> list[str]:
+    item = f"{one['item_kind']} {one['item']}".strip()
+    return [
+        _time(one["sampled"], zone), one["asset"] or "", one["name"], number(one["value"]), one["unit"], item,
+        one["sample"], one["method"], one["author"],
+    ]  # fmt: skip
+
+
+def _kind(name: str) -> str:
+    """A kind of item in the language of this process."""
+    return word(f"kind_{name}").removeprefix("kind_")
+
+
+def _heads(*names: str) -> list[str]:
+    return [say(f"column.{name}") for name in names]
+
+
+def _time(text: str, zone: ZoneInfo) -> str:
+    return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
+def _limit(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(_wide(row[place]) for row in rows) for place in range(len(rows[0]))] if rows else []
+    return [
+        "  ".join(cell + " " * (width - _wide(cell)) for cell, width in zip(row, widths, strict=True)) for row in rows
+    ]
+
+
+def _wide(text: str) -> int:
+    """Columns of a terminal that a text takes; Hangul takes two each."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
