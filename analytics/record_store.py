@@ -13,32 +13,26 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from analytics.checks import Standing, standings
 from analytics.machines import Watched
 from analytics.process import Limit
+from analytics.record_rows import changed_rows, raw_rows
 from analytics.records import (
     CycleSaid,
     FeatureSaid,
     Grounds,
     Profile,
-    RawSaid,
     content_of,
     hash_of,
     judged,
     profile_for,
 )
-from analytics.rows import Wanted, read
 from analytics.verdict import Verdict
-from analytics.window import SECOND_NS, Series
 from pipeline.database import translated
 from pipeline.errors import BadData
 from pipeline.migrate import Connection
 from pipeline.plant import Plant
 
-DIGEST_MINUTES: Final = 10
-_BUCKET_NS: Final = DIGEST_MINUTES * 60 * SECOND_NS
 _LOCK: Final = 7_266_883_170_119
 FIRST: Final = "rootdx"
 """What the first record seals."""
@@ -191,28 +185,15 @@ class RecordStore:
         return found
 
     async def _with_raw(self, cycle: CycleSaid) -> CycleSaid:
-        raw = await self.raw(cycle.asset, datetime.fromisoformat(cycle.start), datetime.fromisoformat(cycle.end))
+        raw = await raw_rows(
+            self._db, cycle.asset, datetime.fromisoformat(cycle.start), datetime.fromisoformat(cycle.end)
+        )
         due = sum(one.due or 0 for one in raw)
         coverage = min(1.0, sum(one.rows for one in raw if one.due) / due) if due else None
         bad = sum(one.rows - one.good for one in raw)
         rows = sum(one.rows for one in raw)
         share = None if coverage is None or not rows else round(coverage * (rows - bad) / rows, 6)
         return replace(cycle, raw=raw, coverage=share)
-
-    async def raw(self, asset: str, start: datetime, end: datetime) -> tuple[RawSaid, ...]:
-        """The rows of every tag of a machine in a span, as counts and digests."""
-        tags = await self._all(_TAGS, [asset])
-        first, last = _ns(start), _ns(end)
-        due = dict(await self._all(_DUE, [asset, start, end]))
-        series = await read(self._db, [Wanted(tag_id, first, last) for tag_id, _, _ in tags])
-        minutes = max((end - start).total_seconds() / 60, 1e-9)
-        counted = max(1, -(-last // 60_000_000_000) - first // 60_000_000_000)
-        found = []
-        for (tag_id, name, _), rows in zip(tags, series, strict=True):
-            expected = due.get(tag_id)
-            share = None if expected is None else round(expected * minutes / counted)
-            found.append(RawSaid(name, len(rows), share, len(rows.good), _digests(rows, first)))
-        return tuple(found)
 
     async def _checks(self, cycles: Sequence[CycleSaid], day: date) -> dict[str, list[Standing]]:
         assets = sorted({cycle.asset for cycle in cycles})
@@ -246,7 +227,8 @@ class RecordStore:
     async def verify(self, number: int | None = None) -> AsyncIterator[tuple[Sealed, list[Fault]]]:
         """Every record in order, with what is not as it was sealed; raw rows and cycles of all, or of one number."""
         previous, expected = FIRST, 1
-        for one in await self.read():
+        for (place,) in await self._all(_NUMBERS, []):  # one at a time: a record may hold a furnace load's features
+            (one,) = await self.read(place)
             faults = [Fault(missing, "record", f"record {missing} is gone") for missing in range(expected, one.number)]
             if one.previous != previous:
                 faults.append(Fault(one.number, "record", f"record {one.number} does not seal the one before it"))
@@ -261,9 +243,10 @@ class RecordStore:
         for cycle in json.loads(one.content)["cycles"]:
             start, end = datetime.fromisoformat(cycle["start"]), datetime.fromisoformat(cycle["end"])
             if cycle["raw"]:
-                now = {raw.tag: raw for raw in await self.raw(cycle["asset"], start, end)}
+                now = {raw.tag: raw for raw in await raw_rows(self._db, cycle["asset"], start, end)}
                 for raw in cycle["raw"]:
-                    faults += _raw_faults(one.number, cycle["asset"], start, raw, now.get(raw["tag"]))
+                    changed = changed_rows(cycle["asset"], start, raw, now.get(raw["tag"]))
+                    faults += [Fault(one.number, "raw", text) for text in changed]
             faults += await self._cycle_faults(one.number, cycle, start)
         return faults
 
@@ -316,50 +299,8 @@ def _row_faults(one: Sealed) -> list[Fault]:
     ]
 
 
-def _raw_faults(number: int, asset: str, start: datetime, then: Mapping[str, Any], now: RawSaid | None) -> list[Fault]:
-    where = f"{asset} {then['tag']}"
-    digests = () if now is None else now.digests
-    if then["rows"] and not any(digests):
-        return [Fault(number, "raw", f"{where}: the raw rows are gone")]
-    first = _ns(start) // _BUCKET_NS
-    faults = []
-    for place in range(max(len(digests), len(then["digests"]))):
-        old = then["digests"][place] if place < len(then["digests"]) else ""
-        new = digests[place] if place < len(digests) else ""
-        if old != new:
-            at = datetime.fromtimestamp((first + place) * DIGEST_MINUTES * 60, UTC)
-            faults.append(
-                Fault(number, "raw", f"{where}: rows of the {DIGEST_MINUTES} minutes from {at:%Y-%m-%d %H:%M}Z changed")
-            )
-    return faults
-
-
-def _digests(rows: Series, start_ns: int) -> tuple[str, ...]:
-    """Of each ten minutes of the clock from `start_ns` on, to the last row; "" of those without rows."""
-    if not len(rows):
-        return ()
-    bucket = rows.ts_ns // _BUCKET_NS
-    first = start_ns // _BUCKET_NS
-    made = [""] * (int(bucket[-1]) - first + 1)
-    cuts = np.searchsorted(bucket, np.arange(first, int(bucket[-1]) + 2))
-    for place, (start, end) in enumerate(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)):
-        if start == end:
-            continue
-        digest = hashlib.blake2b(digest_size=8)
-        for column, kind in ((rows.ts_ns, "<i8"), (rows.value, "<f8"), (rows.quality, "<u4")):
-            part = column[start:end]
-            plain = np.where(np.isnan(part), np.nan, part) if kind == "<f8" else part
-            digest.update(np.ascontiguousarray(plain.astype(kind)).tobytes())
-        made[place] = digest.hexdigest()
-    return tuple(made)
-
-
 def _iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat()
-
-
-def _ns(at: datetime) -> int:
-    return round(at.timestamp() * 1_000_000) * 1000
 
 
 _LAST: Final = "SELECT number, hash FROM rootdx.compliance_record ORDER BY number DESC LIMIT 1"
@@ -370,6 +311,7 @@ _ADD: Final = """
     INSERT INTO rootdx.compliance_record (
         number, made, profile, subject_kind, subject, version, verdict, author, reason, content, previous, hash)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+_NUMBERS: Final = "SELECT number FROM rootdx.compliance_record ORDER BY number"
 _READ: Final = """
     SELECT number, made, profile, subject_kind, subject, version, verdict, author, reason, content, previous, hash
     FROM rootdx.compliance_record
@@ -390,14 +332,6 @@ _FEATURES: Final = """
 _SAME: Final = """
     SELECT c.cycle_id FROM rootdx.cycle c JOIN rootdx.asset a USING (asset_id)
     WHERE a.path = %s AND c.kind = %s AND c.lane = %s AND c.start_ts = %s AND c.version = %s"""
-_TAGS: Final = """
-    SELECT t.tag_id, t.name, t.role FROM rootdx.tag t JOIN rootdx.asset a USING (asset_id)
-    WHERE a.path = %s AND t.role <> '' ORDER BY t.name"""
-_DUE: Final = """
-    SELECT c.tag_id, sum(c.expected)::bigint FROM rootdx.tally c JOIN rootdx.tag t USING (tag_id)
-    JOIN rootdx.asset a USING (asset_id)
-    WHERE a.path = %s AND c.minute >= date_trunc('minute', %s::timestamptz) AND c.minute < %s
-    GROUP BY c.tag_id HAVING sum(c.expected) > 0"""
 _LAB: Final = """
     SELECT sampled, asset, name, value, unit, item_kind, item, sample, method, note, author FROM rootdx.lab_results
     WHERE (item_kind, item) IN (SELECT * FROM unnest(%s::text[], %s::text[])) ORDER BY sampled, id"""

@@ -72,25 +72,25 @@ async def one(site: Site, number: int) -> Sealed:
     return found[0]
 
 
-async def verified(site: Site, number: int | None, advance: Advance) -> tuple[int, list[Fault]]:
-    """How many records were looked at, and what is not as it was sealed: of one, or of all.
+async def verified(site: Site, number: int | None, advance: Advance) -> tuple[int, list[Fault], str]:
+    """How many records were looked at, what is not as it was sealed (of one, or of all), and the last seal of them.
 
     Raises:
         BadData: there is no record of this number.
     """
     faults: list[Fault] = []
-    seen = 0
+    seen, seal = 0, ""
     async with database(site.store) as db:
         ((total, last),) = await ask(db, "SELECT count(*), coalesce(max(number), 0) FROM rootdx.compliance_record")
         if number is not None and number > last:
             raise BadData(say("record.unknown", number=number))
         async for record, some in RecordStore(db, site.plant, []).verify(number):
-            seen += 1
+            seen, seal = seen + 1, record.hash
             faults += [fault for fault in some if number in (None, fault.number)]
             advance(seen, total)
             if number is not None and record.number >= number:
                 break
-    return 1 if number is not None else seen, faults
+    return 1 if number is not None else seen, faults, seal
 
 
 def fault_table(faults: Sequence[Fault], zone: str) -> Table:

@@ -108,15 +108,15 @@ def verify(
 ) -> None:
     """Says whether records, their raw rows and their cycles are as they were sealed; exit code 1 when not."""
     site = site_of(config)
-    count, faults = _verified(site, number)
+    count, faults, seal = _verified(site, number)
     if faults or out is not None or form not in (None, "table"):
         give([record_list.fault_table(faults, site.zone.key)], form, out)
     if not faults:
-        typer.echo(say("record.verified", count=count), err=out is None and form not in (None, "table"))
+        typer.echo(say("record.verified", count=count, seal=seal), err=out is None and form not in (None, "table"))
     raise typer.Exit(1 if faults else 0)
 
 
-def _verified(site: Site, number: int | None) -> tuple[int, list[Fault]]:
+def _verified(site: Site, number: int | None) -> tuple[int, list[Fault], str]:
     with progress(say("progress.verifying")) as advance:
         return run(record_list.verified(site, number, advance))
 
