@@ -10,7 +10,7 @@
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,10 +49,20 @@ class Accounts:
         every_s: seconds between rows that are due.
         arrival: how rows come to be due.
         state: what `state()` said when the last append became durable, "" at a first start.
+        on_demand: tags of which no row is due at any time; those that come count all the same.
     """
 
-    def __init__(self, asset: str, tags: Sequence[str], every_s: float, arrival: Arrival, state: str = "") -> None:
+    def __init__(
+        self,
+        asset: str,
+        tags: Sequence[str],
+        every_s: float,
+        arrival: Arrival,
+        state: str = "",
+        on_demand: Collection[str] = (),
+    ) -> None:
         self._asset, self._tags = asset, tuple(tags)
+        self._due = np.array([name not in on_demand for name in self._tags], np.int64)
         self._every, self._arrival = period_ns(every_s), arrival
         self._minutes: dict[int, _Minute] = {}
         self._newest = self._told = 0
@@ -208,8 +218,8 @@ class Accounts:
 
     def _book(self, minute: int, count: int, cause: Cause) -> None:
         counts = self._minute(minute)
-        counts.expected += count
-        counts.missing[:, _COLUMN[cause]] += count
+        counts.expected += count * self._due
+        counts.missing[:, _COLUMN[cause]] += count * self._due
 
     def _step(self, span_ns: int) -> int:
         """How finely so long an outage is booked."""

@@ -1,65 +1,98 @@
-"""Modbus TCP devices, polled on the grid; see modbus.md.
+"""Modbus devices over TCP, RTU over TCP or a serial line, polled on the grid; see modbus.md.
 
-* One connection a device, one request in flight, no retries; nothing is ever written to the device.
-* A request the device refuses spoils exactly the tags behind it; no answer at all ends the session.
-* The scanning runs in a task of its own, so that a slow disk delays no scan: what it read waits in a bounded buffer,
-  and the gateway takes it as one batch.
+* Nothing is ever written to a device: function codes 1 to 4, no others.
+* Machine files that name the same place share one connection and take turns on it (`modbus_bus`).
+* What comes back is decoded only when it is the answer to what was asked (`modbus_frame`).
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Annotated, Final, Literal
 
-import numpy as np
-from pydantic import Field, PositiveFloat
-from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ConnectionException, ModbusException
-from pymodbus.pdu import ModbusPDU
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from collectors.buffer import Buffer
-from collectors.registers import FUNCTION, Block, Decoder, Limits, learn, plan, point_of
-from collectors.scaling import Scaling
-from collectors.schedule import period_ns, ticks
-from collectors.source import Arrival, Missed, Opening, Reading, Source
+from collectors.end_of_cycle import Trigger
+from collectors.modbus_bus import Place, seat_on
+from collectors.modbus_line import Baudrate, Parity, SerialLine
+from collectors.modbus_readout import Lane, Readout
+from collectors.modbus_session import CycleTags, ModbusSession, Pace, remembered
+from collectors.registers import ORDERS, Limits, Order, Point, forbidden_of, point_of
+from collectors.source import Arrival, Opening, Source
 from collectors.stopping import ended
-from pipeline import metrics
-from pipeline.errors import Unavailable
-from pipeline.model import EARLIEST_NS, LATEST_NS, Batch, Cause, Codes, Floats, Quality
-from pipeline.plant import Tag
+from pipeline.plant import Frozen, Tag
 
-log = logging.getLogger(__name__)
+_TCP_GAP: Final = 8
+_REQUEST_CHARS: Final = 20
+"""Characters a request costs beside its data: 8 asked, 5 answered, twice 3.5 of silence."""
+_TURNAROUND_S: Final = 0.005
+"""What a device takes to begin its answer."""
+_SERIAL_UNITS: Final = range(1, 248)
 
-_BUFFER_ROWS: Final = 50_000
-_BUFFER_SCANS: Final = 1_024
-_TRIES_AT_OPENING: Final = 4
-_CONFIGURATION: Final = frozenset({1, 2, 3})
-"""Exceptions that say the machine file is wrong: illegal function, illegal address, illegal value."""
+
+def _range(text: str) -> str:
+    forbidden_of(text)
+    return text
+
+
+class EndOfCycle(Frozen):
+    """Tags that are read once a cycle."""
+
+    trigger: str
+    """A tag that is polled: a bit that rises, or a counter that moves on, when a cycle has ended."""
+    tags: tuple[str, ...] = Field(min_length=1)
+    """What is read then; their rows carry the time at which the trigger was seen."""
 
 
 class Modbus(Source):
-    """A Modbus TCP device, polled."""
+    """Modbus devices, polled."""
 
     protocol: Literal["modbus"] = "modbus"
-    host: str
+    transport: Literal["tcp", "rtu_over_tcp", "serial"] = "tcp"
+    """What is spoken: Modbus TCP, RTU frames through a converter, RTU frames on a serial port."""
+    host: str = ""
     port: Annotated[int, Field(ge=1, le=65535)] = 502
+    serial_port: str = ""
+    """As /dev/ttyUSB0; better the stable name below /dev/serial/by-id."""
+    baudrate: Baudrate = 9_600
+    parity: Parity = "none"
+    stop_bits: Literal[1, 2] = 1
+    gap_ms: NonNegativeFloat | None = None
+    """Silence between frames; none: 3.5 characters on a serial line, nothing on TCP."""
     unit_id: Annotated[int, Field(ge=0, le=255)] = 1
+    """Of the tags whose address names none."""
     timeout_s: PositiveFloat = 1.0
     """Longest wait for the connection and for each answer."""
+    profile: str = ""
+    """Name of a device profile; it gives what the file leaves out (see `profiles`)."""
     max_registers: Annotated[int, Field(ge=1, le=125)] = 125
     """Registers one request may ask for."""
     max_coils: Annotated[int, Field(ge=1, le=2000)] = 2000
     """Coils or discrete inputs one request may ask for."""
-    max_gap: Annotated[int, Field(ge=0, le=124)] = 8
-    """Registers without tag that may be read along to save a request."""
+    max_gap: Annotated[int, Field(ge=0, le=124)] | None = None
+    """Registers without tag that may be read along to save a request; none: as many as cost less than that."""
+    forbidden: tuple[Annotated[str, AfterValidator(_range)], ...] = ()
+    """Numbers that must not be read, not even along with others, as holding:100-199."""
+    order: Order = "ABCD"
+    """Byte order of values of several registers whose address names none."""
     sentinels: tuple[int, ...] = ()
     """Raw integers that mean "no sensor" (say 32767, -32768): bad, never a number."""
     time_tag: str | None = None
     """Tag that holds the device's own time in milliseconds since 1970; its rows are stamped with it."""
     pace: Literal["tick", "full"] = "tick"
     """`full` scans back to back without a grid, for replays; no row is ever late or missing then."""
+    block: tuple[EndOfCycle, ...] = ()
+    """Tags that are read once a cycle instead of at every tick."""
+
+    @model_validator(mode="after")
+    def _check_place(self) -> "Modbus":
+        wants, other = ("serial_port", "host") if self.transport == "serial" else ("host", "serial_port")
+        if not getattr(self, wants):
+            raise ValueError(f"{wants} is missing; transport = {self.transport!r} needs it")
+        if getattr(self, other):
+            raise ValueError(f"{other} has no meaning with transport = {self.transport!r}; remove one of them")
+        return self
 
     @property
     def arrival(self) -> Arrival:
@@ -67,314 +100,134 @@ class Modbus(Source):
         return "polled" if self.pace == "tick" else "kept"
 
     @property
+    def place(self) -> Place:
+        """Where the line is; machines that name the same one share it."""
+        if self.transport == "serial":
+            how = SerialLine(baudrate=self.baudrate, parity=self.parity, stop_bits=self.stop_bits)
+            gap_s = how.gap_s if self.gap_ms is None else self.gap_ms / 1e3
+            return Place(self.serial_port, self.transport, serial=how, gap_s=gap_s)
+        name = f"{self.host}:{self.port}"
+        return Place(name, self.transport, self.host, self.port, gap_s=(self.gap_ms or 0.0) / 1e3)
+
+    @property
     def limits(self) -> Limits:
         """What one request may ask for."""
-        return Limits(self.max_registers, self.max_coils, self.max_gap)
+        gap = self._worthwhile_gap() if self.max_gap is None else self.max_gap
+        return Limits(self.max_registers, self.max_coils, gap, tuple(forbidden_of(text) for text in self.forbidden))
+
+    def _worthwhile_gap(self) -> int:
+        """Registers that are read along in less time than a request of their own takes."""
+        serial = self.place.serial
+        return _TCP_GAP if serial is None else int((_REQUEST_CHARS + _TURNAROUND_S / serial.char_s) / 2)
+
+    def points(self, tags: Sequence[Tag]) -> list[Point]:
+        """Where the tags lie.
+
+        Raises:
+            ValueError: an address is none.
+        """
+        points = [point_of(i, tag, self.order) for i, tag in enumerate(tags)]
+        return [replace(point, unit=self.unit_id) if point.unit is None else point for point in points]
+
+    def on_demand(self, tags: Sequence[Tag]) -> frozenset[str]:
+        """Strings, which give events, and what is read once a cycle."""
+        strings = {tags[point.tag].name for point in self.points(tags) if point.type == "string"}
+        return frozenset(strings.union(*(one.tags for one in self.block)))
+
+    def other_orders(self, tag: Tag) -> tuple[Tag, ...]:
+        """The same registers in the other byte orders, for a number of several registers; else none."""
+        point = point_of(0, tag, self.order)
+        if point.type in ("bit", "bits", "string") or point.size == 1:
+            return ()
+        unit = "" if point.unit is None else f"{point.unit}/"
+        where = f"{unit}{point.table}:{point.start}:{point.type}"
+        return tuple(tag.model_copy(update={"address": f"{where}:{o}"}) for o in ORDERS if o != point.order)
 
     def check(self, tags: Sequence[Tag]) -> None:
-        """Refuses addresses that are none, values longer than a request, a time tag that is not there."""
-        for index, tag in enumerate(tags):
-            point = point_of(index, tag)
-            if point.size > self.limits.of(point.table)[0]:
+        """Refuses addresses that are none, values longer than a request, names of tags that are not there."""
+        limits, points = self.limits, self.points(tags)
+        for tag, point in zip(tags, points, strict=True):
+            if point.size > limits.of(point.table)[0]:
+                kind = tag.address.split(":")[2] if point.type == "string" else point.type
                 raise ValueError(
-                    f"tag {tag.name!r}: {point.type} takes {point.size} registers in one request, "
+                    f"tag {tag.name!r}: {kind} takes {point.size} registers in one request, "
                     f"and max_registers = {self.max_registers}"
                 )
-        if self.time_tag is not None and self.time_tag not in {tag.name for tag in tags}:
-            raise ValueError(f"time_tag = {self.time_tag!r} is not the name of a tag of this machine")
+            if limits.forbids(point.table, point.start, point.end):
+                raise ValueError(f"tag {tag.name!r}: {tag.address} lies in forbidden = {list(self.forbidden)}")
+            if self.transport != "tcp" and point.unit not in _SERIAL_UNITS:
+                raise ValueError(f"tag {tag.name!r}: unit {point.unit} is not between 1 and 247, as on a serial line")
+            self._check_words(tag, point)
+        names = {tag.name for tag in tags}
+        if self.time_tag is not None and self.time_tag not in names - self.on_demand(tags):
+            raise ValueError(f"time_tag = {self.time_tag!r} is not the name of a polled number of this machine")
+        self._check_blocks(names, names - self.on_demand(tags))
 
-    def open(self, opening: Opening) -> AbstractAsyncContextManager["ModbusSession"]:
-        """A connection, proven by reading everything once."""
+    @staticmethod
+    def _check_words(tag: Tag, point: Point) -> None:
+        if point.type == "string" and (tag.values or tag.loop or tag.sentinels):
+            raise ValueError(f"tag {tag.name!r}: a string has no values, loop or sentinels")
+        if point.type.startswith("float") and tag.values:
+            raise ValueError(f"tag {tag.name!r}: values need a whole number, and {point.type} is none")
+        if tag.context and not (tag.values or point.type == "string"):
+            raise ValueError(f"tag {tag.name!r}: context needs a text: a string, or values that say what numbers mean")
+
+    def _check_blocks(self, names: set[str], polled: set[str]) -> None:
+        seen: set[str] = set()
+        for one in self.block:
+            unknown = [name for name in (one.trigger, *one.tags) if name not in names]
+            if unknown:
+                raise ValueError(f"block: {unknown[0]!r} is not the name of a tag of this machine")
+            if one.trigger not in polled:
+                raise ValueError(f"block: trigger = {one.trigger!r} must be a number that is polled, outside of blocks")
+            twice = [name for name in one.tags if name in seen or one.tags.count(name) > 1]
+            if twice:
+                raise ValueError(f"block: tag {twice[0]!r} is named twice; a tag is read by one block")
+            seen |= set(one.tags)
+
+    def open(self, opening: Opening) -> AbstractAsyncContextManager[ModbusSession]:
+        """A seat on the line, proven by reading everything once."""
         return _open(self, opening)
 
 
 @asynccontextmanager
-async def _open(source: Modbus, opening: Opening) -> AsyncIterator["ModbusSession"]:
-    device = _Device(source, opening)
-    try:
-        await device.connect()
-        session = ModbusSession(source, opening, device)
+async def _open(source: Modbus, opening: Opening) -> AsyncIterator[ModbusSession]:
+    async with seat_on(source.place, source.timeout_s, source.unit_id) as (bus, seat):
+        session = _session(source, opening, Lane(bus, seat, source.unit_id, opening.asset))
         await session.settle()
-        scanning = asyncio.create_task(session.scan_for_ever(), name=f"scan {opening.asset}")
+        tasks = [asyncio.create_task(session.scan_for_ever(), name=f"scan {opening.asset}")]
+        if session.several:
+            tasks.append(asyncio.create_task(session.probe_for_ever(), name=f"probe {opening.asset}"))
         try:
             yield session
         finally:
-            await ended(scanning)
-    finally:
-        device.close()
+            for task in tasks:
+                await ended(task)
 
 
-class _Raw(ModbusPDU):
-    """An answer kept as bytes: NumPy decodes it, so a list of integers would be made for nothing."""
+def _session(source: Modbus, opening: Opening, lane: Lane) -> ModbusSession:
+    tags, points = opening.tags, source.points(opening.tags)
+    index = {tag.name: i for i, tag in enumerate(tags)}
+    once = {index[name] for one in source.block for name in one.tags}
+    last = dict(remembered(opening.memory, "cycle"))
 
-    data = b""
+    def readout(which: set[int]) -> Readout:
+        return Readout(tags, [point for point in points if point.tag in which], source.limits, lane, source.sentinels)
 
-    def decode(self, data: bytes) -> None:
-        self.data = data
-
-
-_RAW: Final = tuple(type(f"_Raw{code}", (_Raw,), {"function_code": code}) for code in FUNCTION.values())
-
-
-class _Request(ModbusPDU):
-    """A read request, encoded once."""
-
-    def __init__(self, block: Block, unit_id: int) -> None:
-        super().__init__(dev_id=unit_id, address=block.start, count=block.count)
-        self.function_code = FUNCTION[block.table]
-        self._encoded = block.start.to_bytes(2, "big") + block.count.to_bytes(2, "big")
-
-    def encode(self) -> bytes:
-        return self._encoded
+    cycles = [
+        CycleTags(one.trigger, at, Trigger(_numbers(points[at]), last.get(one.trigger)), readout(which))
+        for one in source.block
+        for at, which in [(index[one.trigger], {index[name] for name in one.tags})]
+    ]
+    time = None if source.time_tag is None else index[source.time_tag]
+    pace = Pace(source.every_s, source.pace == "full", time)
+    return ModbusSession(opening, pace, readout(set(index.values()) - once), cycles)
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """The data of one block, or the quality its tags get instead."""
-
-    data: bytes
-    quality: Quality = Quality.GOOD
-    refused: bool = False
-
-
-class _Device:
-    """The connection: asks for blocks."""
-
-    def __init__(self, source: Modbus, opening: Opening) -> None:
-        self._source = source
-        self._client = AsyncModbusTcpClient(
-            source.host,
-            port=source.port,
-            name=opening.client_id,
-            timeout=source.timeout_s,
-            retries=0,
-            reconnect_delay=0,  # the gateway opens again; a client that reconnects by itself waits up to 300 s
-            trace_connect=self._link,
-        )
-        for answer in _RAW:
-            self._client.register(answer)
-        self._waiting = False
-        outcomes = [metrics.requests.labels(opening.asset, name) for name in ("answered", "refused", "silent")]
-        self._answered, self._refused, self._silent = outcomes
-
-    def _link(self, up: bool) -> None:  # noqa: FBT001  # pymodbus calls it so
-        pending = self._client.ctx.response_future
-        if not up and self._waiting and not pending.done():  # else a cut link is noticed only after the timeout
-            pending.set_exception(ConnectionException("connection lost"))
-
-    async def connect(self) -> None:
-        """Connects once.
-
-        Raises:
-            Unavailable: no connection.
-        """
-        if not await self._client.connect():
-            raise Unavailable(f"{self._source.host}:{self._source.port} accepts no connection")
-
-    def close(self) -> None:
-        """Hangs up."""
-        self._client.close()
-
-    def request(self, block: Block) -> _Request:
-        """What asks for a block."""
-        return _Request(block, self._source.unit_id)
-
-    async def ask(self, block: Block, request: _Request) -> _Answer:
-        """The answer to one request.
-
-        Raises:
-            Unavailable: there was none.
-        """
-        if not self._client.connected:
-            raise Unavailable(f"{self._source.host}:{self._source.port} has closed the connection")
-        self._waiting = True
-        try:
-            answer = await self._client.execute(False, request)  # noqa: FBT003  # pymodbus's signature
-        except (ModbusException, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "closed" not in str(error):
-                raise
-            self._silent.inc()  # RuntimeError: uvloop knows that the device hung up, pymodbus does not yet
-            raise Unavailable(f"{self._source.host}:{self._source.port} gives no answer: {error}") from error
-        finally:
-            self._waiting = False
-        if isinstance(answer, _Raw) and answer.function_code == request.function_code:
-            self._answered.inc()
-            data = answer.data[1:]
-            if len(data) == block.nbytes:
-                return _Answer(data)
-            return _Answer(bytes(block.nbytes), Quality.BAD_COMMUNICATION_ERROR)
-        self._refused.inc()
-        wrong = answer.exception_code in _CONFIGURATION
-        quality = Quality.BAD_CONFIGURATION_ERROR if wrong else Quality.BAD_COMMUNICATION_ERROR
-        return _Answer(bytes(block.nbytes), quality, refused=wrong)
-
-
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    """Everything read at one tick: (tags,) columns in file order."""
-
-    tick_ns: int
-    ts_ns: int
-    value: Floats
-    quality: Codes
-    late: int
-
-
-class ModbusSession:
-    """A live connection; `readings` merges what the scanning task has put into the buffer."""
-
-    def __init__(self, source: Modbus, opening: Opening, device: _Device) -> None:
-        self._source, self._opening, self._device = source, opening, device
-        self._names = tuple(tag.name for tag in opening.tags)
-        self._scaling = Scaling(opening.tags)
-        self._time = None if source.time_tag is None else self._names.index(source.time_tag)
-        self._every = period_ns(source.every_s)
-        self._before: _Scan | None = None
-        tags = len(self._names)
-        self._order = np.arange(tags, dtype=np.uint16)
-        self._buffer: Buffer[_Scan] = Buffer(max(2, min(_BUFFER_SCANS, _BUFFER_ROWS // tags)))
-        self._use(plan([point_of(i, tag) for i, tag in enumerate(opening.tags)], source.limits))
-
-    def _use(self, blocks: list[Block]) -> None:
-        self._blocks = blocks
-        self._requests = [self._device.request(block) for block in blocks]
-        self._decoder = Decoder(blocks, len(self._names))
-        self._behind = [np.array([point.tag for point in block.points], np.intp) for block in blocks]
-        self._integers = self._decoder.integers()
-
-    async def settle(self) -> None:
-        """Reads everything until the plan asks for nothing in vain; the proof that the device answers.
-
-        Raises:
-            Unavailable: it does not.
-        """
-        for _ in range(_TRIES_AT_OPENING):
-            blocks = self._blocks
-            scan, silence = await self._scan(self._opening.clock(), 0)
-            if silence is not None:
-                raise silence
-            if self._source.pace == "full":  # a replay may have stepped on because it was read
-                self._put_if_new(scan)
-            if self._blocks is blocks:
-                break
-        refused = scan.quality == Quality.BAD_CONFIGURATION_ERROR
-        if refused.any():
-            names = ",".join(self._names[i] for i in np.flatnonzero(refused)[:20])
-            log.warning("address refused asset=%s tags=%s", self._opening.asset, names)
-
-    def _learn(self, refused: frozenset[Block]) -> bool:
-        better = learn(self._blocks, refused, self._source.limits)
-        if better is not None:
-            self._use(better)
-        return better is not None
-
-    async def _ask_all(self) -> tuple[list[bytes], Codes, frozenset[Block], Unavailable | None]:
-        """Data and qualities (tags,) of one scan, the requests refused, and the silence that cut it short."""
-        answers: list[bytes] = []
-        quality = np.zeros(len(self._names), np.uint32)
-        refused: list[Block] = []
-        silence: Unavailable | None = None
-        for block, request, behind in zip(self._blocks, self._requests, self._behind, strict=True):
-            if silence is None:
-                try:
-                    answer = await self._device.ask(block, request)
-                except Unavailable as error:
-                    silence = error
-            if silence is not None:
-                answer = _Answer(bytes(block.nbytes), Quality.BAD_NO_COMMUNICATION)
-            answers.append(answer.data)
-            if answer.quality:
-                quality[behind] = answer.quality
-            if answer.refused:
-                refused.append(block)
-        return answers, quality, frozenset(refused), silence
-
-    async def _scan(self, tick_ns: int, late: int) -> tuple[_Scan, Unavailable | None]:
-        answers, quality, refused, silence = await self._ask_all()
-        raw = self._decoder.decode(answers)
-        if self._source.sentinels:
-            quality[self._integers & np.isin(raw, self._source.sentinels) & (quality == 0)] = Quality.BAD_SENSOR_FAILURE
-        value, quality = self._scaling.judge(raw, quality)
-        ts_ns = tick_ns if self._time is None else _device_time(float(value[self._time]))
-        if ts_ns is None:  # the device's clock is not to be believed
-            quality[quality == 0] = Quality.UNCERTAIN
-            ts_ns = tick_ns
-        if refused or any(block.stage == 1 for block in self._blocks):
-            self._learn(refused)
-        return _Scan(tick_ns, ts_ns, value, quality, late), silence
-
-    async def scan_for_ever(self) -> None:
-        """Fills the buffer until the device falls silent; owned by the context manager of the session."""
-        try:
-            if self._source.pace == "full":
-                await self._scan_at_full_pace()
-            else:
-                await self._scan_on_the_grid()
-        except Unavailable as error:
-            self._buffer.end(error)
-        except Exception as error:  # noqa: BLE001  # a bug: it surfaces where the readings are taken
-            self._buffer.end(error)
-
-    async def _scan_on_the_grid(self) -> None:
-        late, counted = 0, metrics.ticks_late.labels(self._opening.asset)
-        async for tick in ticks(self._source.every_s, self._opening.clock):
-            late += tick.late + self._buffer.full
-            counted.inc(tick.late + self._buffer.full)
-            if self._buffer.full:
-                continue
-            scan, silence = await self._scan(tick.ns, late)
-            self._buffer.put(scan)
-            late = 0
-            if silence is not None:
-                raise silence
-
-    async def _scan_at_full_pace(self) -> None:
-        while True:
-            await self._buffer.room()
-            scan, silence = await self._scan(self._opening.clock(), 0)
-            self._put_if_new(scan)
-            if silence is not None:
-                raise silence
-
-    def _put_if_new(self, scan: _Scan) -> None:
-        """A device that keeps its own time and says all the same again has not stepped on."""
-        before, self._before = self._before, scan
-        if (
-            self._time is None
-            or before is None
-            or scan.ts_ns != before.ts_ns
-            or not np.array_equal(scan.value, before.value, equal_nan=True)
-            or not np.array_equal(scan.quality, before.quality)
-        ):
-            self._buffer.put(scan)
-
-    async def readings(self) -> AsyncIterator[Reading]:
-        """Every scan since the last reading, merged into one batch."""
-        while True:
-            yield self._merge(await self._buffer.take())
-
-    def _merge(self, scans: list[_Scan]) -> Reading:
-        tags = len(self._names)
-        batch = Batch(
-            self._opening.asset,
-            self._names,
-            np.repeat(np.array([scan.ts_ns for scan in scans], np.int64), tags),
-            self._order if len(scans) == 1 else np.tile(self._order, len(scans)),
-            scans[0].value if len(scans) == 1 else np.concatenate([scan.value for scan in scans]),
-            scans[0].quality if len(scans) == 1 else np.concatenate([scan.quality for scan in scans]),
-        )
-        if self._source.pace == "full":
-            return Reading((batch,))
-        missed = tuple(
-            Missed(scan.tick_ns - scan.late * self._every, scan.late, Cause.LATE) for scan in scans if scan.late
-        )
-        first = scans[0].tick_ns - scans[0].late * self._every
-        return Reading((batch,), missed, ticks=(first, scans[-1].tick_ns))
-
-
-def _device_time(milliseconds: float) -> int | None:
-    """A device's own time in nanoseconds; None where it cannot be one."""
-    if not EARLIEST_NS / 1e6 <= milliseconds <= LATEST_NS / 1e6:
-        return None
-    whole = int(milliseconds)
-    return whole * 1_000_000 + round((milliseconds - whole) * 1e6)
+def _numbers(point: Point) -> int:
+    """How many numbers a trigger knows; 0: so many that it never rolls over."""
+    if point.type == "bit":
+        return 2
+    if point.type == "bits":
+        return 1 << (point.bits[1] - point.bits[0] + 1)
+    return 0 if point.type.startswith("float") else 1 << (16 * point.size - (not point.type.startswith("u")))

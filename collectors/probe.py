@@ -1,19 +1,24 @@
 """Reads every configured tag of a machine once and shows raw and scaled values: for commissioning.
 
 * It goes through the same sessions as the gateway, so what it shows is what would be stored.
+* A number of several registers that is outside its range is read in the other byte orders too: those that would fit are
+  named.
 * It stores nothing, acknowledges nothing on the gateway's behalf and leaves nothing at the broker.
 """
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
+from collectors.modbus import Modbus
 from collectors.mqtt import Mqtt
 from collectors.scaling import Scaling
 from collectors.source import Clock, Opening, Reading, Source
+from collectors.sparkplug import Sparkplug
 from pipeline import service
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.model import BAD_BIT, Batch, Event, Quality
@@ -34,6 +39,7 @@ class ProbeRow:
         quality: OPC UA status code, None when the tag was not heard of at all.
         plausible: a good value inside the tag's range.
         error: what went wrong, for people; empty where nothing did.
+        text: what a string says, or what the number means.
     """
 
     name: str
@@ -43,6 +49,7 @@ class ProbeRow:
     quality: int | None
     plausible: bool
     error: str
+    text: str = ""
 
 
 async def probe(machine: Machine[Any], wait_s: float = 5.0, clock: Clock = service.wall_ns) -> list[ProbeRow]:
@@ -55,26 +62,61 @@ async def probe(machine: Machine[Any], wait_s: float = 5.0, clock: Clock = servi
     """
     if not machine.tag:
         return []
-    bare = tuple(tag.model_copy(update={"scale": 1.0, "offset": 0.0, "range": None}) for tag in machine.tag)
+    asked = (*machine.tag, *_in_other_orders(machine))
+    bare = tuple(tag.model_copy(update={"scale": 1.0, "offset": 0.0, "range": None, "loop": None}) for tag in asked)
     opening = Opening(machine.path, bare, clock, f"rootdx-probe-{machine.path.replace('/', '-')}")
-    heard: dict[int, tuple[float, int]] = {}
-    errors: dict[str, str] = {}
+    heard = _Heard({tag.name: i for i, tag in enumerate(asked)})
     trouble = f"nothing heard within {wait_s:g} s"
     try:
         async with asyncio.timeout(wait_s), _hurried(machine.source).open(opening) as session:
             async for reading in session.readings():
-                _hear(reading, heard, errors)
-                if len(heard) == len(bare):
+                heard.add(reading)
+                if heard.all:
                     break
     except (Unavailable, ConfigError) as error:
         trouble = str(error)
     except TimeoutError:
         pass
-    scaling = Scaling(machine.tag)
+    scaling = Scaling(asked)
+    return [_row(tag, heard, scaling, trouble, asked) for tag in machine.tag]
+
+
+def _in_other_orders(machine: Machine[Any]) -> list[Tag]:
+    """The tags of a Modbus machine that may have another byte order, in each of the others, as `name~order`."""
+    if not isinstance(machine.source, Modbus):
+        return []
     return [
-        _row(tag, i, heard.get(i), scaling, errors.get(tag.name, "") or ("" if i in heard else trouble))
-        for i, tag in enumerate(machine.tag)
+        other.model_copy(update={"name": f"{tag.name}~{other.address.rpartition(':')[2]}"})
+        for tag in machine.tag
+        if tag.range is not None
+        for other in machine.source.other_orders(tag)
     ]
+
+
+class _Heard:
+    """What was heard of each tag, by its name."""
+
+    def __init__(self, places: dict[str, int]) -> None:
+        self.places = places
+        self.numbers: dict[str, tuple[float, int]] = {}
+        self.texts: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
+
+    @property
+    def all(self) -> bool:
+        """Nothing more is awaited."""
+        return self.places.keys() <= self.numbers.keys() | self.texts.keys()
+
+    def add(self, reading: Reading) -> None:
+        """Takes in what a session said."""
+        for body in reading.bodies:
+            if isinstance(body, Batch):
+                rows = zip(body.tag.tolist(), body.value.tolist(), body.quality.tolist(), strict=True)
+                self.numbers.update({body.tags[tag]: (value, quality) for tag, value, quality in rows})
+            elif isinstance(body, Event) and "value" in body.data:
+                self.texts[body.key] = body.text
+            elif isinstance(body, Event):
+                self.errors[body.key] = body.text
 
 
 def _hurried(source: Source) -> Source:
@@ -82,31 +124,49 @@ def _hurried(source: Source) -> Source:
     update: dict[str, object] = {"every_s": min(source.every_s, _EVERY_S)}
     if isinstance(source, Mqtt):
         update["session"] = "clean"
+    if isinstance(source, Sparkplug):
+        update["host_id"] = ""  # the gateway's state is not ours to say
+    if isinstance(source, Modbus):
+        update["block"] = ()  # what is read once a cycle is read at once
     return source.model_copy(update=update)
 
 
-def _hear(reading: Reading, heard: dict[int, tuple[float, int]], errors: dict[str, str]) -> None:
-    for body in reading.bodies:
-        if isinstance(body, Batch):
-            rows = zip(body.tag.tolist(), body.value.tolist(), body.quality.tolist(), strict=True)
-            heard.update({tag: (value, quality) for tag, value, quality in rows})
-        elif isinstance(body, Event):
-            errors[body.key] = body.text
-
-
-def _row(tag: Tag, index: int, said: tuple[float, int] | None, scaling: Scaling, error: str) -> ProbeRow:
+def _row(tag: Tag, heard: _Heard, scaling: Scaling, trouble: str, asked: Sequence[Tag]) -> ProbeRow:
+    said, text, error = heard.numbers.get(tag.name), heard.texts.get(tag.name, ""), heard.errors.get(tag.name, "")
+    if said is None and text:
+        return ProbeRow(tag.name, None, None, tag.unit, int(Quality.GOOD), plausible=True, error=error, text=text)
     if said is None:
-        return ProbeRow(tag.name, None, None, tag.unit, None, plausible=False, error=error)
-    raw, code = said
-    values, codes = scaling.judge(np.array([raw]), np.array([code], np.uint32), np.array([index], np.uint16))
-    quality = int(codes[0])
+        return ProbeRow(tag.name, None, None, tag.unit, None, plausible=False, error=error or trouble)
+    value, quality = _judged(said, heard.places[tag.name], scaling)
+    if quality == Quality.GOOD:
+        return ProbeRow(tag.name, said[0], value, tag.unit, quality, plausible=True, error=error, text=text)
+    fits = _orders_that_fit(tag, heard, scaling, asked)
     if quality >= BAD_BIT:
-        return ProbeRow(tag.name, None, None, tag.unit, quality, plausible=False, error=error or _name(quality))
-    value = float(values[0])
+        said_why = "; ".join(part for part in (error or _name(quality), fits) if part)
+        return ProbeRow(tag.name, None, None, tag.unit, quality, plausible=False, error=said_why)
     outside = quality == Quality.UNCERTAIN_UNITS_EXCEEDED
     if outside and tag.range is not None:
-        error = f"outside {tag.range[0]:g} … {tag.range[1]:g} {tag.unit}: check address, type, order and scale"
-    return ProbeRow(tag.name, raw, value, tag.unit, quality, plausible=not outside, error=error)
+        check = fits or "check address, type, order and scale"
+        error = f"outside {tag.range[0]:g} … {tag.range[1]:g} {tag.unit}: {check}"
+    return ProbeRow(tag.name, said[0], value, tag.unit, quality, plausible=not outside, error=error, text=text)
+
+
+def _judged(said: tuple[float, int], index: int, scaling: Scaling) -> tuple[float, int]:
+    raw, code = said
+    values, codes = scaling.judge(np.array([raw]), np.array([code], np.uint32), np.array([index], np.uint16))
+    return float(values[0]), int(codes[0])
+
+
+def _orders_that_fit(tag: Tag, heard: _Heard, scaling: Scaling, asked: Sequence[Tag]) -> str:
+    """Byte orders in which the same registers hold a value inside the range, "" where there is none."""
+    found = []
+    for index, other in enumerate(asked):
+        name, _, order = other.name.partition("~")
+        if name == tag.name and order and other.name in heard.numbers:
+            value, quality = _judged(heard.numbers[other.name], index, scaling)
+            if quality == Quality.GOOD:
+                found.append(f"order {order} gives {value:g} {tag.unit}")
+    return ", ".join(found)
 
 
 def _name(code: int) -> str:

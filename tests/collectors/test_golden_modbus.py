@@ -16,7 +16,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from collectors.protocols import MachineFile
 from pipeline.errors import ConfigError
-from pipeline.model import Batch, Quality
+from pipeline.model import Batch, Event, Quality
 from pipeline.plant import load
 from tests.collectors.devices import first_readings, opening
 
@@ -67,10 +67,13 @@ async def test_a_device_reads_as_expected(case: str) -> None:
     said = json.loads((FOLDER / case / "device.json").read_text())
     async with device_of(FOLDER / case / "device.json") as (port, requests):
         source = one.source.model_copy(update={"port": port})
-        *_, last = await first_readings(source, opening(one, time.time_ns), 2)
+        first, last = await first_readings(source, opening(one, time.time_ns), 2)
     (batch,) = last.bodies
     assert isinstance(batch, Batch)
-    tags = len(one.tag)
+    tags = len(expected)
+    assert tags == len(one.tag) - len(source.on_demand(one.tag))
+    told = [[body.kind, body.text] for body in first.bodies if isinstance(body, Event)]
+    assert told == said.get("events", [])
     got = [(batch.tags[i], value, code) for i, value, code in zip(batch.tag, batch.value, batch.quality, strict=True)]
     assert [(name, Quality(code).name) for name, _, code in got[-tags:]] == [
         (r["name"], r["quality"]) for r in expected
@@ -93,4 +96,4 @@ def test_a_wrong_file_is_refused_with_a_remedy(case: str) -> None:
 def test_every_case_is_one_of_the_two_kinds() -> None:
     cases = {folder.name for folder in FOLDER.iterdir()}
     assert cases == set(READABLE) ^ set(REFUSED)
-    assert len(cases) >= 12
+    assert len(cases) >= 40

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import secrets
+import struct
 from typing import Any
 
 import aiomqtt
@@ -34,6 +35,25 @@ async def test_every_tag_of_a_modbus_device_is_shown_raw_and_scaled() -> None:
     assert "outside 0 … 1200 Cel" in zone2.error
     assert (gone.raw, gone.value, gone.plausible) == (None, None, False)
     assert (gone.quality, gone.error) == (Quality.BAD_CONFIGURATION_ERROR, "bad_configuration_error")
+
+
+async def test_the_byte_order_that_fits_is_named() -> None:
+    words = struct.unpack(">2H", struct.pack(">f", 712.5))
+    device = RawModbus({("holding", 0): words[1], ("holding", 1): words[0], ("holding", 9): 0x4F54})
+    tags: list[dict[str, Any]] = [
+        {"name": "metal", "address": "holding:0:float32", "unit": "Cel", "range": [600, 800]},
+        {"name": "right", "address": "holding:0:float32:CDAB", "unit": "Cel", "range": [600, 800]},
+        {"name": "never", "address": "holding:4:int32", "unit": "Cel", "range": [600, 800]},
+        {"name": "lot", "address": "holding:9:string2", "context": "lot"},
+    ]
+    async with serving(device) as port:
+        source = {"protocol": "modbus", "host": "127.0.0.1", "port": port, "timeout_s": 0.5}
+        source |= {"block": [{"trigger": "right", "tags": ["lot"]}]}
+        metal, right, never, lot = await probe(machine(source, tags), 5.0)
+    assert metal.error.endswith("outside 600 … 800 Cel: order CDAB gives 712.5 Cel")
+    assert (right.value, right.error) == (712.5, "")
+    assert never.error == "outside 600 … 800 Cel: check address, type, order and scale"
+    assert (lot.text, lot.plausible, lot.error) == ("OT", True, "")
 
 
 async def test_a_device_that_is_away_is_said_of_every_tag() -> None:

@@ -10,8 +10,17 @@ from hypothesis import given, settings, strategies as st
 from collectors.registers import Decoder, Limits, learn, plan, point_of
 from pipeline.plant import Tag
 
-FORMATS = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "float32": "f", "float64": "d"}
-WORDS = {"int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2, "float64": 4}
+FORMATS = {
+    "int16": "h",
+    "uint16": "H",
+    "int32": "i",
+    "uint32": "I",
+    "float32": "f",
+    "float64": "d",
+    "int64": "q",
+    "uint64": "Q",
+}
+WORDS = {"int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2, "float64": 4, "int64": 4, "uint64": 4}
 
 
 def tag(name: str, address: str) -> Tag:
@@ -69,7 +78,7 @@ def test_what_struct_encodes_is_decoded_in_every_type_and_order(machine: Any, li
     pairs, memory = machine
     points = [point_of(i, one) for i, (one, _) in enumerate(pairs)]
     blocks = plan(points, limit)
-    raw = Decoder(blocks, len(points)).decode([answer(block, memory) for block in blocks])
+    raw = Decoder(blocks, len(points)).decode(b"".join(answer(block, memory) for block in blocks))
     for got, (_, want) in zip(raw.tolist(), pairs, strict=True):
         assert got == want or (math.isnan(got) and math.isnan(want))
 
@@ -101,7 +110,7 @@ def test_overlapping_tags_share_their_registers() -> None:
     points = [point_of(0, tag("whole", "holding:0:uint32")), point_of(1, tag("low", "holding:1"))]
     blocks = plan(points, Limits(125, 2000, 8))
     assert [(b.start, b.count) for b in blocks] == [(0, 2)]
-    assert Decoder(blocks, 2).decode([struct.pack(">HH", 1, 2)]).tolist() == [65538.0, 2.0]
+    assert Decoder(blocks, 2).decode(struct.pack(">HH", 1, 2)).tolist() == [65538.0, 2.0]
 
 
 @settings(deadline=None)
@@ -125,7 +134,8 @@ def test_learning_ends_with_good_tags_answered_and_few_requests(numbers: Any, br
     ("address", "said"),
     [
         ("40001", "not of the form"),
-        ("holding:0:int16:ABCD:more", "not of the form"),
+        ("holding:0:int16:ABCD:utf-8:more", "not of the form"),
+        ("holding:0:int16:ABCD:utf-8", "only a string"),
         ("register:0", "table 'register'"),
         ("holding:0:int8", "type 'int8'"),
         ("holding:0:int32:ABDC", "order 'ABDC'"),

@@ -1,0 +1,75 @@
+"""Who asks next on a line that takes one request at a time.
+
+* Fair: every seat gets one turn a round, and who comes back from a pause joins the round that is on.
+* Steady: in a round the order is that of the seats' numbers, so a machine is read at the same place of every tick.
+* Cancelling is safe, before and after the turn is given.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """One machine at the line: what it is doing, so that a probe finds an idle moment.
+
+    Attributes:
+        timeout_s: longest wait for an answer.
+        number: its place in a round.
+        busy: it is scanning.
+        due_s: when it will scan next, event loop time; 0: not known.
+        round: the last one in which it had a turn.
+    """
+
+    timeout_s: float
+    number: int = 0
+    busy: bool = False
+    due_s: float = 0.0
+    round: int = 0
+
+
+class Turns:
+    """The turns of one line."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, int, int, asyncio.Future[None]]] = []
+        self._given = False
+        self._round = 0
+        self._count = itertools.count()
+
+    @asynccontextmanager
+    async def taken(self, seat: Seat, *, alone: bool = False) -> AsyncIterator[None]:
+        """The line is this seat's within; `alone`: nobody else can be due in this moment, so why wait for them."""
+        if not self._given and alone:
+            self._given = True
+            try:
+                yield
+            finally:
+                self._next()
+            return
+        loop = asyncio.get_running_loop()
+        seat.round = max(seat.round + 1, self._round)
+        mine: asyncio.Future[None] = loop.create_future()
+        heapq.heappush(self._waiting, (seat.round, seat.number, next(self._count), mine))
+        if not self._given:
+            self._given = True
+            loop.call_soon(self._next)  # not at once: others are due in the same moment
+        try:
+            await mine
+            yield
+        finally:
+            if mine.done() and not mine.cancelled():
+                self._next()
+
+    def _next(self) -> None:
+        while self._waiting:
+            number, _, _, waiter = heapq.heappop(self._waiting)
+            if not waiter.done():
+                self._round = number
+                waiter.set_result(None)
+                return
+        self._given = False
