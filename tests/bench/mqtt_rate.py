@@ -35,17 +35,17 @@ def publish(port: int, messages: int, topics: int, qos: int) -> None:
         link.sendall(_CONNECT)
         link.recv(4)
         began = time.time_ns() // 1_000_000
-        acknowledged = 0
+        answered = 0
         for sent in range(messages):
             topic = f"bench/{sent % topics}/pv".encode()
             payload = b'{"ts":%d,"v":%d.5}' % (began + sent // topics, sent % 1000)
             ident = struct.pack(">H", sent % 65_535 + 1) if qos else b""
             rest = struct.pack(">H", len(topic)) + topic + ident + payload
             link.sendall(bytes([0x30 | qos << 1, len(rest)]) + rest)
-            while qos and sent - acknowledged >= _WINDOW:
-                acknowledged += len(link.recv(65_536)) / 4
-        while qos and acknowledged < messages:
-            acknowledged += len(link.recv(65_536)) / 4
+            while qos and sent - answered // 4 >= _WINDOW:
+                answered += len(link.recv(65_536))
+        while qos and answered // 4 < messages:
+            answered += len(link.recv(65_536))
         link.sendall(b"\xe0\x00")
 
 
