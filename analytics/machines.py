@@ -17,8 +17,9 @@ from analytics.known import AnyProcess
 from analytics.life import LifeCounter
 from analytics.process import Process
 from pipeline.errors import ConfigError
+from pipeline.faults import explain
 from pipeline.model import Waveform
-from pipeline.plant import Frozen, Machine, Plant, SourceSettings, Tag, WaveformEntry, explain, load_folder
+from pipeline.plant import Frozen, Machine, Plant, SourceSettings, Tag, WaveformEntry, load_folder
 
 M = TypeVar("M", bound=Frozen)
 METER: Final = "energy.total"

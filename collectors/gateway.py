@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, S
 from typing import Any, Final, NoReturn, Protocol
 
 from collectors.completeness import Accounts
+from collectors.declaration import declaration
 from collectors.protocols import MachineFile
 from collectors.schedule import SECOND_NS, ticks
 from collectors.source import Clock, Opening, Reading, Session, Source
@@ -34,7 +35,7 @@ from pipeline.model import (
     rows_of,
     waveforms_of,
 )
-from pipeline.plant import Machine, WaveformEntry, load_folder
+from pipeline.plant import Machine, Tag, load_folder
 from pipeline.settings import Settings
 from pipeline.spool import Spool
 
@@ -151,7 +152,10 @@ class Collector:
         self._waveforms = machine.waveform if machine.waveform_source is None else ()
         self._client_id = f"rootdx-{gateway}-{machine.path.replace('/', '-')}" + (f"-{part}" if part else "")
         self._memory = self._note("memory")
-        self._accounts = Accounts(asset, self._tags, self._source.every_s, self._source.arrival)
+        found = [Tag.model_validate(one) for one in json.loads(self._note("found") or "[]")]
+        self._found = tuple(t for t in self._source.still(found) if t.name not in {tag.name for tag in machine.tag})
+        self._undeclared = False
+        self._accounts = self._books_of()
         self._books = asyncio.Lock()  # accounts and append are one step
         self._down, self._gap = True, False
         self._cause = Cause.GATEWAY_DOWN
@@ -163,7 +167,11 @@ class Collector:
 
     @property
     def _tags(self) -> tuple[str, ...]:
-        return tuple(tag.name for tag in self._machine.tag)
+        return tuple(tag.name for tag in (*self._machine.tag, *self._found))
+
+    def _books_of(self, state: str = "") -> Accounts:
+        source, on_demand = self._source, self._source.on_demand((*self._machine.tag, *self._found))
+        return Accounts(self.asset, self._tags, source.every_s, source.arrival, state, on_demand)
 
     # ---- one machine's life ----
 
@@ -190,7 +198,7 @@ class Collector:
     async def _attempt(self) -> None:
         heed()
         tags, waveforms = self._machine.tag, self._waveforms
-        opening = Opening(self.asset, tags, self._clock, self._client_id, self._memory, waveforms)
+        opening = Opening(self.asset, tags, self._clock, self._client_id, self._memory, waveforms, self._found)
         try:
             async with self._source.open(opening) as session:
                 heed()
@@ -226,16 +234,16 @@ class Collector:
 
     async def _begin(self) -> None:
         """Takes up the books of the process before, and says what the machine is when that has changed."""
-        declared, before = json.dumps(self._declaration(), ensure_ascii=False), self._note("declared")
-        state = self._note("accounts")
+        declared = json.dumps(declaration(self._machine, self._found), ensure_ascii=False)
+        before, state = self._note("declared"), self._note("accounts")
         bodies: list[Body] = []
         if before and state and tuple(tag["name"] for tag in json.loads(before)["tags"]) != self._tags:
             names = [tag["name"] for tag in json.loads(before)["tags"]]
             old = Accounts(self.asset, names, self._source.every_s, self._source.arrival, state)
-            bodies.extend(old.close())
+            bodies += old.close()
             self._accounts.last_ns = old.last_ns
         elif state:
-            self._accounts = Accounts(self.asset, self._tags, self._source.every_s, self._source.arrival, state)
+            self._accounts = self._books_of(state)
         notes = {}
         if declared != before and not self._part:
             data = json.loads(declared)
@@ -300,14 +308,31 @@ class Collector:
             if self._gap and reading.ticks is not None:
                 await self._cover(reading.ticks[0] - 1)
             self._gap = False
-            self._accounts.add(reading, now)
             notes = {} if reading.memory is None else {"memory": reading.memory}
-            stored = await self._append(reading.bodies, **notes)
+            declared = self._take_up(reading.found, now, notes)
+            self._accounts.add(reading, now)
+            stored = await self._append((*declared, *reading.bodies), **notes)
+            self._undeclared = self._undeclared and not stored
             if stored and reading.memory is not None:
                 self._memory = reading.memory
         if not stored and waveforms_of(reading.bodies):
             raise Unavailable(f"{self.label}: no room for a waveform; it stays where it comes from")
         self._count(reading.bodies)
+
+    def _take_up(self, found: Sequence[Tag], now_ns: int, notes: dict[str, str]) -> list[Body]:
+        """Goes on with tags that were found: the books of those before are closed, and the machine is declared anew."""
+        bodies: list[Body] = []
+        if found:
+            bodies.extend(self._accounts.close())
+            last_ns, self._found, self._undeclared = self._accounts.last_ns, (*self._found, *found), True
+            self._accounts = self._books_of()
+            self._accounts.last_ns = last_ns
+        if self._undeclared and not self._part:
+            data = declaration(self._machine, self._found)
+            bodies.append(Event(self.asset, "machine.declared", now_ns, self._machine.name, data=data))
+            notes["found"] = json.dumps([tag.model_dump(mode="json", exclude_defaults=True) for tag in self._found])
+            notes["declared"] = json.dumps(data, ensure_ascii=False)
+        return bodies
 
     async def _minute(self, now_ns: int) -> None:
         async with self._books:
@@ -350,24 +375,6 @@ class Collector:
         key, onset = self._part, self._onset
         return Event(self.asset, "device.unreachable", now, text, phase, severity, key, onset, data=data)
 
-    def _declaration(self) -> dict[str, Any]:
-        tags = [
-            {
-                "name": tag.name,
-                "role": tag.role,
-                "unit": tag.unit,
-                "low": tag.range[0] if tag.range else None,
-                "high": tag.range[1] if tag.range else None,
-                "text": tag.text,
-                "every_s": self._source.interval_s,
-            }
-            for tag in self._machine.tag
-        ]
-        said = {"name": self._machine.name, "process": self._machine.process, "tags": tags}
-        return said | (
-            {"waveforms": [_declared(one) for one in self._machine.waveform]} if self._machine.waveform else {}
-        )
-
     def _count(self, bodies: Sequence[Body]) -> None:
         for body in bodies:
             if isinstance(body, Batch):
@@ -378,11 +385,6 @@ class Collector:
                 self._rows["good"].inc(len(body) - bad - uncertain)
             elif isinstance(body, Waveform):
                 metrics.waveforms_read.labels(self.asset).inc()
-
-
-def _declared(one: WaveformEntry) -> dict[str, Any]:
-    channels = [{"name": c.name, "unit": c.unit, "role": c.role, "text": c.text} for c in one.channel]
-    return {"name": one.name, "role": one.role, "text": one.text, "channels": channels}
 
 
 async def _whole(work: Coroutine[Any, Any, None]) -> None:

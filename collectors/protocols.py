@@ -3,18 +3,26 @@
 To add one, write its module and add it to the union; the type checker and the file reader know it from then on.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from collectors.files import Files
 from collectors.modbus import Modbus
 from collectors.mqtt import Mqtt
 from collectors.opcua import OpcUa
+from collectors.profiles import filled
+from collectors.sparkplug import Sparkplug
 from pipeline.plant import Machine
 
-AnySource = Annotated[Modbus | OpcUa | Mqtt | Files, Field(discriminator="protocol")]
+AnySource = Annotated[Modbus | OpcUa | Mqtt | Sparkplug | Files, Field(discriminator="protocol")]
 """The settings of one device, told apart by their `protocol`."""
 
-MachineFile = Machine[AnySource]
-"""One machine file as it is read."""
+
+class MachineFile(Machine[AnySource]):
+    """One machine file as it is read; what it leaves out, the profile of its device gives."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, said: Any) -> Any:
+        return filled(said)

@@ -8,7 +8,7 @@ by itself: it raises `Unavailable` and is thrown away.
 """
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -43,6 +43,7 @@ class Reading:
         missed: ticks that were due and gave no rows (late ones; the gateway itself counts those of an outage).
         memory: what the session wants to be told when it is next opened, kept in the spool in the same transaction
             as the bodies (None: unchanged). It is how a redelivered message is recognised after a crash.
+        found: tags that the session has found and the machine file does not list; known from this reading on.
         ticks: of a polled device: the first and the last tick of its grid that `bodies` and `missed` answer for.
     """
 
@@ -50,6 +51,7 @@ class Reading:
     missed: tuple[Missed, ...] = ()
     memory: str | None = None
     ticks: tuple[int, int] | None = None
+    found: tuple[Tag, ...] = ()
 
 
 class Session(Protocol):
@@ -74,11 +76,12 @@ class Opening:
 
     Attributes:
         asset: full ISA-95 path of the machine, for the bodies.
-        tags: the machine's tags, in file order; `Batch.tags` are exactly their names.
+        tags: the machine's tags, in file order; `Batch.tags` are exactly their names, then those of the found ones.
         clock: wall clock.
         client_id: a name for this connection that is stable over restarts, unique in the plant, ASCII slug.
         memory: the session's last durable `Reading.memory`, "" after a first start.
         waveforms: the bursts that this session is to bring.
+        found: tags that sessions before have found, behind `tags`.
     """
 
     asset: str
@@ -87,6 +90,7 @@ class Opening:
     client_id: str
     memory: str = ""
     waveforms: tuple[WaveformEntry, ...] = ()
+    found: tuple[Tag, ...] = ()
 
 
 class Source(SourceSettings):
@@ -101,6 +105,14 @@ class Source(SourceSettings):
     def interval_s(self) -> float | None:
         """Seconds from one row of a tag to the next; None where only changes are sent, so that no silence is a gap."""
         return self.every_s
+
+    def on_demand(self, tags: Sequence[Tag]) -> frozenset[str]:  # noqa: ARG002  # for those who override
+        """Names of the tags whose rows are not due every `every_s`, but when something happens, or never."""
+        return frozenset()
+
+    def still(self, found: Sequence[Tag]) -> tuple[Tag, ...]:  # noqa: ARG002  # for those who find tags
+        """Those of the tags found before that a session would find again with these settings."""
+        return ()
 
     @abstractmethod
     def open(self, opening: Opening) -> AbstractAsyncContextManager[Session]:

@@ -29,7 +29,14 @@ modbus_unit_silent = Gauge(
 )
 bad_data = Counter("rootdx_bad_data_total", "Items refused, by cause.", ["where", "cause"])
 device_clock_offset = Gauge(
-    "rootdx_device_clock_offset_seconds", "A device's clock against the gateway's; less by what messages take.", ["asset"]
+    "rootdx_device_clock_offset_seconds",
+    "A device's clock against the gateway's; less by what messages take.",
+    ["asset"],
+)
+certificate_expiry = Gauge(
+    "rootdx_certificate_expiry_unixtime",
+    "When a certificate expires: the client's own, or the server's.",
+    ["asset", "whose"],
 )
 duplicates_refused = Counter("rootdx_redelivered_total", "Device messages that were durable already.", ["asset"])
 

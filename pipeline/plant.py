@@ -8,7 +8,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
@@ -20,12 +20,15 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    PlainValidator,
     PositiveFloat,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
 from pipeline.errors import ConfigError
+from pipeline.faults import explain
 from pipeline.topics import SLUG
 from pipeline.units import is_unit
 
@@ -73,7 +76,21 @@ def _zone(text: str) -> str:
     return text
 
 
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get("folder", "")) / path
+
+
+def _deadband(said: Any) -> float | str:
+    if isinstance(said, int | float) and not isinstance(said, bool) and 0 < said < float("inf"):
+        return float(said)
+    if isinstance(said, str) and re.fullmatch(r"\d{1,2}(\.\d+)? ?%", said):
+        return said
+    raise ValueError("expected a positive number in the tag's unit, or a share of its range as '1 %'")
+
+
 Slug = Annotated[str, AfterValidator(_slug)]
+Beside = Annotated[Path, AfterValidator(_beside)]
+"""A path; when it is relative, from the folder of the file that names it."""
 Zone = Annotated[str, AfterValidator(_zone)]
 """IANA name of a time zone."""
 ProcessName = Literal["casting", "heat_treatment", "welding", "surface_treatment", "forging", "molding"]
@@ -95,6 +112,18 @@ class Tag(Frozen):
     scale: FiniteFloat = 1.0
     """value = raw · scale + offset."""
     offset: FiniteFloat = 0.0
+    every_s: PositiveFloat | None = None
+    """How often it is sampled, where the protocol can tell tags apart (OPC UA); none: as its source."""
+    deadband: Annotated[float | str, PlainValidator(_deadband)] | None = None
+    """Changes up to this, in `unit` or as "1 %" of `range`, are not even sent (OPC UA); none: every change."""
+    loop: tuple[FiniteFloat, FiniteFloat] | None = None
+    """The tag's value at 4 mA and at 20 mA; raw · scale + offset is then the current in mA, judged by NAMUR NE 43."""
+    sentinels: tuple[int, ...] | None = None
+    """Raw integers that mean "no sensor"; none: those of the source."""
+    values: dict[int, str] = {}
+    """What the numbers mean: the number is stored, its text is an event on change."""
+    context: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")] | None = None
+    """What its text is for the process, as `lot` or `recipe`; none: told as `device.text`."""
     text: str = ""
     """For people, in any language."""
 
@@ -102,8 +131,12 @@ class Tag(Frozen):
     def _check(self) -> "Tag":
         if self.range is not None and self.range[0] >= self.range[1]:
             raise ValueError(f"range = {list(self.range)}: the first number must be below the second")
+        if self.loop is not None and self.loop[0] == self.loop[1]:
+            raise ValueError(f"loop = {list(self.loop)}: the values at 4 mA and at 20 mA must differ")
         if self.scale == 0:
             raise ValueError("scale = 0 would turn every value into the offset")
+        if isinstance(self.deadband, str) and self.range is None:
+            raise ValueError(f"deadband = {self.deadband!r} is a share of the range; give one, or a number")
         return self
 
 
@@ -161,6 +194,11 @@ class SourceSettings(Frozen):
 
     every_s: PositiveFloat = 1.0
     """Seconds between readings of a polled device; the longest expected silence of one that sends by itself."""
+
+    @property
+    def finds(self) -> bool:
+        """Whether tags come that the file does not list."""
+        return False
 
     def check(self, tags: Sequence[Tag]) -> None:
         """Refuses tags whose address this protocol cannot read.
@@ -220,7 +258,7 @@ class Machine(Frozen, Generic[S]):
                 raise ValueError(
                     f"waveform {name!r} appears twice; every waveform of a machine needs a name of its own"
                 )
-        if not (self.tag or self.waveform):
+        if not (self.tag or self.waveform or self.source.finds):
             raise ValueError("a machine needs at least one [[tag]] or [[waveform]]")
         if self.waveform_source is not None and not self.waveform:
             raise ValueError("[waveform_source] without a [[waveform]]; say what it brings, or remove it")
@@ -296,67 +334,9 @@ def load(file: Path, model: type[M]) -> M:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context={"folder": file.parent})
     except ValidationError as error:
         raise ConfigError(explain(error, str(file), text)) from error
-
-
-def explain(error: ValidationError, where: str, text: str = "") -> str:
-    """A validation error in one line a fault: file, line, key, value, what was expected."""
-    return "\n".join(_explain_one(where, text, fault) for fault in error.errors())
-
-
-def _explain_one(where: str, text: str, fault: Any) -> str:
-    keys = [str(part) for part in fault["loc"] if not _is_union_label(part)]
-    key = ".".join(keys) or "the file"
-    line = _line_of(text, fault["loc"])
-    place = f"{where}:{line}" if line else where
-    said: str = fault["msg"].removeprefix("Value error, ")
-    value = fault["input"]
-    shown = "" if isinstance(value, dict | list | tuple) or fault["type"] == "missing" else f" = {value!r}"
-    if fault["type"] == "extra_forbidden":
-        said = "unknown key; check its spelling"
-    elif fault["type"] == "missing":
-        said = "missing; it must be given"
-    return f"{place}: {key}{shown}: {said}"
-
-
-def _is_union_label(part: object) -> bool:
-    """Pydantic puts the tag of a discriminated union into the path; nobody wrote it into the file."""
-    return isinstance(part, str) and part in {"modbus", "opcua", "mqtt", "files"}
-
-
-def _line_of(text: str, loc: Sequence[object]) -> int | None:
-    """The line of a key in a file of the two shapes we have: `[table]` and `[[array of tables]]`."""
-    path = [part for part in loc if not _is_union_label(part)]
-    heads = list(_headers(text))
-    start, end, found = 0, len(text.splitlines()), False
-    limit, table = end, ""
-    for depth, part in enumerate(path):
-        if not isinstance(part, str):
-            continue
-        table = f"{table}.{part}" if table else part
-        following = path[depth + 1] if depth + 1 < len(path) else None
-        matches = [i for i, name in heads if name == table and start <= i < limit]
-        if matches and isinstance(following, int):
-            matches = matches[following : following + 1]
-        if matches:
-            start, found = matches[0], True
-            end = min((i for i, _ in heads if i > start), default=limit)
-            limit = min((i for i, name in heads if i > start and name == table), default=limit)
-    last = next((part for part in reversed(path) if isinstance(part, str)), None)
-    lines = text.splitlines()
-    for number in range(start, end):
-        if last is not None and re.match(rf"\s*\"?{re.escape(last)}\"?\s*=", lines[number]):
-            return number + 1
-    return start + 1 if found else None
-
-
-def _headers(text: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(text.splitlines()):
-        found = re.match(r"\s*\[\[?\s*([\w.-]+)\s*\]?\]", line)
-        if found:
-            yield number, found[1]
 
 
 def load_folder(folder: Path, machine: type[Machine[S]]) -> tuple[Plant, dict[str, Machine[S]]]:

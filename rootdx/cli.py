@@ -25,7 +25,7 @@ from pipeline.errors import EXIT_CONFIG, ConfigError, RootdxError
 from pipeline.plant import load
 from pipeline.settings import store_dsn
 from rootdx import demo as demo_plant, doctor as doctor_checks, passwords, quarantine
-from rootdx.commands import cycles, enter, kpi, recompute, record, standing
+from rootdx.commands import browse, cycles, enter, kpi, recompute, record, standing
 from rootdx.invocation import Config, run as _run, settings_of as _settings
 from rootdx.texts import say
 from simulators.errors import InputError
@@ -265,6 +265,9 @@ def quarantine_export(
 
 
 standing.add_to(app)
+app.command("browse", epilog="Example: rootdx browse opc.tcp://192.168.0.31:4840 --write deploy/plant/f03.toml")(
+    browse.browse
+)
 app.command("recompute", epilog="Example: rootdx recompute --from 2026-11-01 --to 2026-11-08 --machine dc1")(
     recompute.command
 )

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from analytics.surveys import AccuracySheet, UniformitySheet, corrections_of
 from pipeline.errors import ConfigError
-from pipeline.plant import explain
+from pipeline.faults import explain
 from rootdx import entering
 from rootdx.invocation import Config, run, site_of
 from rootdx.texts import say

@@ -13,7 +13,8 @@ from asyncua import ua
 from asyncua.server.server import Server
 from asyncua.ua.status_codes import StatusCodes
 
-from collectors import opcua
+from collectors import opcua_session as opcua
+from collectors.opcua_values import time_of
 from collectors.source import Reading
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.model import Batch, Event, Quality
@@ -115,25 +116,23 @@ class Listener:
 
 
 async def test_values_arrive_with_source_time_type_and_status(device: Press) -> None:
-    one = press_machine(device.port, "temp", "count", "on", "text")
+    one = press_machine(device.port, "temp", "count", "on")
     async with one.source.open(opening(one, time.time_ns)) as session:
-        heard = await Listener(session).until(4)
+        heard = await Listener(session).until(3)
         await device.set("temp", 0.0, status=StatusCodes.BadSensorFailure)
-        await heard.until(5)
+        await heard.until(4)
         await device.set("temp", 21.0, status=StatusCodes.UncertainLastUsableValue)
-        await heard.until(6)
+        await heard.until(5)
         await device.set("temp", 22.0, stamp=datetime(1999, 1, 1, tzinfo=UTC))
-        await heard.until(7)
+        await heard.until(6)
         await device.set("temp", 23.0, stamp=datetime.now(UTC) + timedelta(days=2))
-        await heard.until(8)
+        await heard.until(7)
     start = int(START.timestamp() * 1e6) * 1000
-    by_name = {name: (ts, value, quality) for name, ts, value, quality in heard.rows[:4]}
+    by_name = {name: (ts, value, quality) for name, ts, value, quality in heard.rows[:3]}
     assert by_name["temp"] == (start, 20.5, Quality.GOOD)
     assert by_name["count"] == (start, 7.0, Quality.GOOD)
     assert by_name["on"] == (start, 1.0, Quality.GOOD)
-    assert by_name["text"][2] == Quality.BAD_TYPE_MISMATCH
-    assert np.isnan(by_name["text"][1])
-    broken, uncertain, early, ahead = heard.rows[4:]
+    broken, uncertain, early, ahead = heard.rows[3:]
     assert broken[3] == Quality.BAD_SENSOR_FAILURE
     assert np.isnan(broken[2])
     assert uncertain[2:] == (21.0, Quality.UNCERTAIN_LAST_USABLE)
@@ -145,12 +144,12 @@ async def test_values_arrive_with_source_time_type_and_status(device: Press) -> 
 async def test_a_missing_source_time_is_the_servers_then_the_gateways() -> None:
     now = 1_790_000_000_000_000_000
     server = datetime(2026, 5, 1, tzinfo=UTC)
-    assert opcua._time(ua.DataValue(ServerTimestamp=ua.DateTime.fromisoformat(server.isoformat())), now) == (
+    assert time_of(ua.DataValue(ServerTimestamp=ua.DateTime.fromisoformat(server.isoformat())), now) == (
         int(server.timestamp()) * 10**9,
         True,
     )
-    assert opcua._time(ua.DataValue(), now) == (now, True)
-    assert opcua._time(ua.DataValue(SourceTimestamp=ua.DateTime(1601, 1, 1, tzinfo=UTC)), now) == (now, True)
+    assert time_of(ua.DataValue(), now) == (now, True)
+    assert time_of(ua.DataValue(SourceTimestamp=ua.DateTime(1601, 1, 1, tzinfo=UTC)), now) == (now, True)
 
 
 async def test_values_are_scaled_and_judged(device: Press) -> None:

@@ -190,7 +190,8 @@ def test_writer_adds_and_never_changes_history(engine_dsn: str) -> None:
 NEVER_BY_THE_ANALYTICS = (
     *NEVER_BY_THE_WRITER, "SELECT * FROM rootdx.quarantine", "DELETE FROM rootdx.compliance_record",
     "INSERT INTO rootdx.measurement VALUES (now(), 1, 1, 1, 0)", "UPDATE rootdx.compliance_record SET author = 'x'",
-    "UPDATE rootdx.context_change SET value = 'x'", "DELETE FROM rootdx.lab_result", "UPDATE rootdx.stop_entry SET kind = 'x'",
+    "UPDATE rootdx.context_change SET value = 'x'", "DELETE FROM rootdx.lab_result",
+    "UPDATE rootdx.stop_entry SET kind = 'x'",
     "DELETE FROM rootdx.check_entry", "UPDATE rootdx.process_config SET settings = '{}'", "SELECT rootdx.maintain()",
 )  # fmt: skip
 

