@@ -43,10 +43,13 @@ class Steps:
 
     @classmethod
     def of(cls, series: Series, names: Sequence[str], start_ns: int) -> "Steps":
-        """States from numbers; others are dropped, and so are two rows or less that interrupt a state.
+        """States from numbers; others are dropped, and so are a few rows that interrupt a state.
 
         >>> Steps.of(Series.of([0, 1, 2, 3, 4], [0, 0, 7, 0, 1], every_s=1e-9), ("A", "B"), 0).state.tolist()
         [0, 0, 0, 1]
+        >>> rows = [1, 1, 1, 3, 2, 1, 1, 1, 2, 3, 3, 3]
+        >>> Steps.of(Series.of(range(12), rows, every_s=1e-9), ("IDLE", "A", "B", "C"), 0).state.tolist()
+        [1, 1, 1, 1, 1, 1, 2, 3, 3, 3]
         """
         series = as_sent(series)
         good = series.good
@@ -56,7 +59,7 @@ class Steps:
         inside[inside] = used[number[inside]]
         when, state = good.ts_ns[inside], number[inside]
         if np.isfinite(series.every_s):
-            kept = _without_glitches(state)
+            kept = _without_glitches(state, names.index(IDLE) if IDLE in names else -1)
             when, state = when[kept], state[kept]
         return cls(when, state, tuple(names), series.every_s, start_ns)
 
@@ -76,13 +79,23 @@ class Steps:
         return int(self.ts_ns[row]) + round(self.every_s * SECOND_NS)
 
 
-def _without_glitches(state: Ints) -> Bools:
-    """(n,) rows to keep: not those of a run of one or two rows between two runs of one and the same state."""
+def _without_glitches(state: Ints, idle: int) -> Bools:
+    """(n,) rows to keep: not those of short runs that stand inside a state.
+
+    That is a run of one or two rows between two runs of one state, or several such runs one after the other, four rows
+    at most together, between two longer runs of one state. Between two rests they may be a short cycle and are kept.
+    """
     heads = np.flatnonzero(np.append(True, np.diff(state) != 0)[: len(state)])
     lengths = np.diff(np.append(heads, len(state)))
-    between = np.zeros(len(heads), dtype=np.bool_)
-    between[1:-1] = state[heads[:-2]] == state[heads[2:]] if len(heads) > 2 else False
-    return np.repeat(~(between & (lengths <= _GLITCH_ROWS)), lengths)
+    code, short = state[heads], lengths <= _GLITCH_ROWS
+    wrong = np.zeros(len(heads), dtype=np.bool_)
+    wrong[1:-1] = (code[:-2] == code[2:]) & short[1:-1] if len(heads) > 2 else False
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], short, [False])).astype(np.int8)))
+    for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        inside = first > 0 and last < len(heads) and last - first > 1
+        if inside and code[first - 1] == code[last] != idle and lengths[first:last].sum() <= 2 * _GLITCH_ROWS:
+            wrong[first:last] = True
+    return np.repeat(~wrong, lengths)
 
 
 def cycles_of(
