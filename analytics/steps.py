@@ -80,10 +80,10 @@ class Steps:
 
 
 def _without_glitches(state: Ints, idle: int) -> Bools:
-    """(n,) rows to keep: not those of short runs that stand inside a state.
+    """(n,) rows to keep: not those of short runs that cannot stand where they are.
 
-    That is a run of one or two rows between two runs of one state, or several such runs one after the other, four rows
-    at most together, between two longer runs of one state. Between two rests they may be a short cycle and are kept.
+    A run of one or two rows between two runs of one state is none; nor is one of up to four rows of short runs between
+    two longer runs, when its state does not lie between theirs in the order. Between two rests it may be a short cycle.
     """
     heads = np.flatnonzero(np.append(True, np.diff(state) != 0)[: len(state)])
     lengths = np.diff(np.append(heads, len(state)))
@@ -92,9 +92,11 @@ def _without_glitches(state: Ints, idle: int) -> Bools:
     wrong[1:-1] = (code[:-2] == code[2:]) & short[1:-1] if len(heads) > 2 else False
     edges = np.flatnonzero(np.diff(np.concatenate(([False], short, [False])).astype(np.int8)))
     for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        inside = first > 0 and last < len(heads) and last - first > 1
-        if inside and code[first - 1] == code[last] != idle and lengths[first:last].sum() <= 2 * _GLITCH_ROWS:
-            wrong[first:last] = True
+        if first == 0 or last == len(heads) or lengths[first:last].sum() > 2 * _GLITCH_ROWS:
+            continue
+        before, after = code[first - 1], code[last]
+        if before <= after and not before == after == idle:
+            wrong[first:last] |= (code[first:last] <= before) | (code[first:last] >= after)
     return np.repeat(~wrong, lengths)
 
 

@@ -111,7 +111,7 @@ class Load:
         soaked = {name: self._of(named[name], *zones) for name in ("SOAK", "BOOST", "DIFFUSE")}
         held = np.concatenate(list(soaked.values()))
         ramp = self._of(named["RAMP"], *zones)
-        near = np.concatenate([ramp, soaked["SOAK"]]).min(axis=1) > _CARBURISE_C - 10.0
+        near = np.concatenate([ramp, *soaked.values()]).min(axis=1) > _CARBURISE_C - 10.0
         mean = ramp.mean(axis=1)
         carburised = np.concatenate([soaked["BOOST"], soaked["DIFFUSE"]]).mean(axis=1)
         seconds_mm = 660.0 * np.exp(-8287.0 / (carburised + 273.15))
@@ -119,14 +119,18 @@ class Load:
             f"{name.lower()}_in_band_s": float(np.sum(np.abs(rows - _CARBURISE_C).max(axis=1)[1:] <= 10.0))
             for name, rows in soaked.items()
         }
-        return found | {
-            "time_to_temperature_s": float(np.argmax(near)),
-            "ramp_rate": float(np.polyfit(np.arange(len(mean)), mean, 1)[0] * 60.0) if len(mean) > 1 else 0.0,
-            "zone_spread": float(np.ptp(held.mean(axis=0))),
-            "boost_carbon": float(self._of(named["BOOST"], "cp").mean()),
-            "diffuse_carbon": float(self._of(named["DIFFUSE"], "cp").mean()),
-            "case_depth": float(np.sqrt(np.sum(seconds_mm**2) / 3600.0)),
-        }
+        reached = {"time_to_temperature_s": float(np.argmax(near))} if near.any() else {}
+        return (
+            found
+            | reached
+            | {
+                "ramp_rate": float(np.polyfit(np.arange(len(mean)), mean, 1)[0] * 60.0) if len(mean) > 1 else 0.0,
+                "zone_spread": float(np.ptp(held.mean(axis=0))),
+                "boost_carbon": float(self._of(named["BOOST"], "cp").mean()),
+                "diffuse_carbon": float(self._of(named["DIFFUSE"], "cp").mean()),
+                "case_depth": float(np.sqrt(np.sum(seconds_mm**2) / 3600.0)),
+            }
+        )
 
     def _cooled(self, named: dict[str, Phase]) -> dict[str, float]:
         """Seconds from 800 to 500 Cel of the middle of the charge."""
