@@ -83,7 +83,14 @@ class Session:
         self.memory = memory
 
     async def __aenter__(self) -> Any:
-        session = await self._stack.enter_async_context(self._source.open(self._opening))
+        for pause_s in (0.5, 1.5, None):  # the broker hangs up on a client that comes back at once; a gateway waits too
+            try:
+                session = await self._stack.enter_async_context(self._source.open(self._opening))
+                break
+            except Unavailable:
+                if pause_s is None:
+                    raise
+                await asyncio.sleep(pause_s)
         self._readings = session.readings()
         return self
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import ValidationError
 
 from collectors.gateway import collect
@@ -159,6 +159,7 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
 JSON = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # other work on the machine is no fault of the strategy
 @given(
     st.fixed_dictionaries(
         {},
