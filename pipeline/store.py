@@ -222,7 +222,8 @@ class Store:
         ids = [await self._ids(one.asset, one.tags) for _, one in batches]  # nothing can be asked inside a COPY
         if self._direct_rows is not None and sum(len(one) for _, one in batches) >= self._direct_rows:
             await self._db.execute(f"SET LOCAL {_DIRECT} = on".encode())
-        assets = [await self._asset_id(one.asset) for _, one in batches]
+        known = {asset: await self._asset_id(asset) for asset in sorted({one.asset for _, one in batches})}
+        assets = [known[one.asset] for _, one in batches]
         hours: set[int] = set()
         arrivals = Arrivals()
         async with (
