@@ -10,6 +10,7 @@
 """
 
 import enum
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
@@ -128,7 +129,7 @@ class Measured:
     flags: frozenset[Flag] = frozenset()
 
 
-class Process(Frozen):
+class Process(Frozen, ABC):
     """Base of the processes: `[[cycle]]` of a machine file."""
 
     kind: str
@@ -146,26 +147,29 @@ class Process(Frozen):
     """Rows this long before a cycle's start decide where it starts."""
     settle_s: ClassVar[float] = 0.0
     """Rows this long after a cycle's end decide where it ended."""
-    warm_up_cycles: ClassVar[int] = 0
-    """Cycles after a long stop that are flagged WARM_UP."""
     process_version: ClassVar[str] = "1"
     """Changes with every change of segmentation or of the set of features."""
 
+    @property
+    def warm_up_cycles(self) -> int:
+        """Cycles after a long stop that are flagged WARM_UP."""
+        return 0
+
+    @abstractmethod
     def roles(self) -> Roles:
         """What it needs of the machine, given its settings."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cycles(self, window: Window) -> tuple[Segment, ...]:
         """The cycles that begin in the window, in order of their starts; see Locality above."""
-        raise NotImplementedError
 
+    @abstractmethod
     def features(self, segment: Segment, window: Window) -> Measured:
         """What a closed cycle measured.
 
         `window` reaches from `lead_s` before the cycle to `settle_s` after it; its context is what held at the start.
         A feature whose optional role the machine lacks is left out; one whose rows are missing has a reason.
         """
-        raise NotImplementedError
 
     def limits(self, context: Mapping[str, str]) -> dict[str, Limit]:
         """The limits in force for a cycle with this context."""

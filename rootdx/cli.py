@@ -170,7 +170,8 @@ def migrate(
         str | None, typer.Option(help="Administrator's connection; else the settings' or the environment's.")
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--passwords", help="Make passwords for writer and reader and keep them here.")
+        Path | None,
+        typer.Option("--passwords", help="Make passwords for writer, reader and analytics; keep them here."),
     ] = None,
 ) -> None:
     """Brings the database to this program's schema; safe to run again."""

@@ -175,7 +175,7 @@ class HpdcShot(Process):
         return Measured(found)
 
     @property
-    def warm_up_cycles(self) -> int:  # type: ignore[override]  # a setting here
+    def warm_up_cycles(self) -> int:
         """See `warm_up_shots`."""
         return self.warm_up_shots
 

@@ -4,7 +4,7 @@
 * While the probe burns off, and until it has recovered, nothing is computed from it.
 """
 
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from pydantic import FiniteFloat, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -61,8 +61,6 @@ class SealedQuench(Furnace):
     """Depth at which the carbon is estimated (F-HT-11), mm."""
     bath_m3: PositiveFloat | None = None
     """Volume of the quench bath, m3; switches on the expected rise (F-HT-16)."""
-
-    warm_up_cycles: ClassVar[int] = 0
 
     def roles(self) -> Roles:
         """Zones always; the state number, or the bits and the first setpoint, as markers."""

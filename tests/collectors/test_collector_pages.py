@@ -23,7 +23,7 @@ def samples(page: Path) -> list[str]:
 def test_the_sample_of_a_page_parses(page: Path) -> None:
     (sample,) = samples(page)
     model = Settings if page.name == "gateway.md" else MachineFile
-    model.model_validate(tomllib.loads(sample))
+    assert model.model_validate(tomllib.loads(sample))
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)

@@ -370,9 +370,10 @@ def test_fields_of_any_kind_in_any_order_are_read_or_bad_data(some: Any, data: A
     inner = b"".join(number(n, v) if isinstance(v, int) else part(n, v) for n, v in some)
     whole = frame(data.draw(st.integers(0, 300)), inner, metric("a", 1, data.draw(st.sampled_from([16, 19, 20])), b"x"))
     try:
-        payload_of(whole[: data.draw(st.integers(0, len(whole)))])
+        read = payload_of(whole[: data.draw(st.integers(0, len(whole)))])
     except BadData:
         return
+    assert all(isinstance(told.value, bool | int | float | str | None) for told in read.metrics)
 
 
 def test_a_rebirth_request_reads_back() -> None:
