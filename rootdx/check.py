@@ -120,12 +120,16 @@ def _machine(name: str, truth: Path, stored: dict[str, list[tuple[int, float, in
         for tag, value in values.items():
             if value is not None:
                 sent.setdefault(tag, []).append((t_ns, value))
+    newest = max((rows[-1][0] for rows in stored.values() if rows), default=0)
     for tag in sent.keys() | stored.keys():
-        _compare(line, sent.get(tag, []), stored.get(tag, []), polled=polled)
+        _compare(line, sent.get(tag, []), stored.get(tag, []), newest, polled=polled)
     return line
 
 
-def _compare(line: Line, sent: list[Sent], there: list[tuple[int, float, int]], *, polled: bool) -> None:
+def _compare(
+    line: Line, sent: list[Sent], there: list[tuple[int, float, int]], newest_ns: int, *, polled: bool
+) -> None:
+    """One tag; `newest_ns` is the newest row of its machine: what changes after it changed when nobody listened."""
     line.stored += len(there)
     if polled:
         got, told = [value for _, value, _ in there], [value for _, value in sent]
@@ -139,14 +143,13 @@ def _compare(line: Line, sent: list[Sent], there: list[tuple[int, float, int]], 
         line.produced += len(sent)
         line.missing += len(sent)
         return
-    first, last = there[0][0], there[-1][0]
+    first, last = there[0][0], max(there[-1][0], newest_ns - TAIL_NS)
     due = Counter((_key(t_ns, value)) for t_ns, value in sent if first <= t_ns <= last)
     had = Counter((_key(t_ns, value)) for t_ns, value, _ in there)
     line.produced += due.total()
     line.missing += (due - had).total()
     line.duplicate += sum(count - 1 for count in had.values() if count > 1)
-    if sent and sent[-1][0] - last > TAIL_NS:
-        line.missing += sum(t_ns > last + TAIL_NS for t_ns, _ in sent)
+    line.missing += sum(t_ns > newest_ns + TAIL_NS for t_ns, _ in sent)
 
 
 def _key(t_ns: int, value: float) -> tuple[int, float]:
