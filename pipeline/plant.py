@@ -244,6 +244,8 @@ class Machine(Frozen, Generic[S]):
     """What wears and is counted; read by the analytics."""
     check: tuple[dict[str, Any], ...] = ()
     """Calibrations and surveys that must be valid; read by the analytics."""
+    detector: tuple[dict[str, Any], ...] = ()
+    """What watches it; read by the analytics."""
 
     @model_validator(mode="after")
     def _check(self) -> "Machine[S]":
