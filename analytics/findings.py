@@ -1,0 +1,142 @@
+"""Scores of a table to entries of the journal: what live, replay and backtest share, so that they agree.
+
+* Only rows that can change something are looked at one by one: a quiet subject costs nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from analytics.alarm import Alarm, AlarmSettings, Entry, Kind, Row, on_row
+from analytics.detector import Scores
+from analytics.result import Bools, Floats, silent
+from analytics.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An entry about a subject, and the row of the table that led to it."""
+
+    subject: str
+    row: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What rows led to.
+
+    Attributes:
+        alarms: by subject, those that changed.
+        findings: in order of time.
+    """
+
+    alarms: Mapping[str, Alarm]
+    findings: tuple[Finding, ...]
+
+
+def rung(
+    table: Table,
+    scores: Scores,
+    settings: AlarmSettings,
+    alarms: Mapping[str, Alarm],
+    *,
+    from_row: int = 0,
+    live_from_ns: int = -(2**62),
+) -> Rung:
+    """Entries and alarms after the rows from `from_row` on; rows before it are memory alone.
+
+    Args:
+        table: the rows.
+        scores: of all of them.
+        settings: of the detector.
+        alarms: by subject, as they stood before; a subject that is missing is normal.
+        from_row: first row that is new.
+        live_from_ns: rows before this moment do not ring.
+    """
+    changed: dict[str, Alarm] = {}
+    findings: list[Finding] = []
+    loud: Bools = np.any(np.greater(scores.score[from_row:], 1), axis=0)
+    for index, subject in enumerate(scores.subjects):
+        alarm = alarms.get(subject, Alarm())
+        if not loud[index] and alarm.is_idle:
+            continue
+        told = _telling(scores.score[:, index], table.normal, alarm, from_row)
+        rows = _rows(table, scores.score[:, index], told, live_from_ns)
+        changed[subject], found = _walked(subject, settings, alarm, rows)
+        findings += found
+    return Rung(changed, tuple(sorted(findings, key=lambda one: (one.row, one.subject))))
+
+
+def _rows(table: Table, column: Floats, rows: range, live_from_ns: int) -> Iterator[tuple[int, Row]]:
+    for row in rows:
+        ts_ns = int(table.ts_ns[row])
+        suppressed = not bool(table.normal[row])
+        yield row, Row(ts_ns, float(column[row]), live=ts_ns >= live_from_ns, suppressed=suppressed)
+
+
+def _walked(
+    subject: str, settings: AlarmSettings, alarm: Alarm, rows: Iterable[tuple[int, Row]]
+) -> tuple[Alarm, list[Finding]]:
+    findings: list[Finding] = []
+    for row, given in rows:
+        alarm, entries = on_row(alarm, settings, given)
+        findings += [Finding(subject, row, entry) for entry in entries]
+    return alarm, findings
+
+
+def _telling(column: Floats, normal: Bools, alarm: Alarm, from_row: int) -> range:
+    """The rows from the first that can change the alarm."""
+    if not alarm.is_idle or alarm.suppressed:
+        return range(from_row, len(column))
+    with silent():
+        first = np.flatnonzero((column[from_row:] > 1) & normal[from_row:])
+    return range(from_row + int(first[0]), len(column)) if len(first) else range(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """An alarm from raise to clear.
+
+    Attributes:
+        subject: what it was of.
+        onset_ns: first row above the limit.
+        raised_ns: when it was raised.
+        cleared_ns: when it cleared; None when it still stands at the end.
+        peak: highest score.
+        row: row of the table at which it was raised.
+    """
+
+    subject: str
+    onset_ns: int
+    raised_ns: int
+    cleared_ns: int | None
+    peak: float
+    row: int
+
+
+def episodes(table: Table, scores: Scores, settings: AlarmSettings) -> tuple[Episode, ...]:
+    """Every episode of a table, when nobody acknowledges or shelves anything; in order of their raising.
+
+    >>> table = Table.of([0.0, 2.0, 0.0])
+    >>> [(e.onset_ns, e.cleared_ns) for e in episodes(table, Scores(("x1",), table.value), AlarmSettings())]
+    [(1000000000, 2000000000)]
+    """
+    found: list[Episode] = []
+    standing: dict[str, int] = {}
+    for one in rung(table, scores, settings, {}).findings:
+        entry = one.entry
+        if entry.kind is Kind.RAISED:
+            standing[one.subject] = len(found)
+            found.append(Episode(one.subject, entry.episode_ns, entry.ts_ns, None, entry.score, one.row))
+        elif entry.kind is Kind.CLEARED and one.subject in standing:
+            place = standing.pop(one.subject)
+            found[place] = _ended(found[place], table, scores, one)
+    return tuple(found)
+
+
+def _ended(episode: Episode, table: Table, scores: Scores, end: Finding) -> Episode:
+    column = scores.score[episode.row : end.row + 1, scores.subjects.index(end.subject)]
+    peak = float(np.nanmax(column)) if np.isfinite(column).any() else episode.peak
+    return Episode(episode.subject, episode.onset_ns, episode.raised_ns, int(table.ts_ns[end.row]), peak, episode.row)
