@@ -87,6 +87,7 @@ class Kind(enum.StrEnum):
     UNSUPPRESSED = "unsuppressed"
     OUT_OF_SERVICE = "out_of_service"
     IN_SERVICE = "in_service"
+    NOTED = "noted"  # found in rows that came late; changes nothing and rings nobody
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from analytics.checks import RequiredCheck
 from analytics.known import AnyProcess
 from analytics.life import LifeCounter
 from analytics.process import Process
+from analytics.watching import Watching, watchings
 from pipeline.errors import ConfigError
 from pipeline.faults import explain
 from pipeline.model import Waveform
@@ -63,6 +64,7 @@ class Watched:
         bursts: waveforms with a role, by name.
         lives: what wears, `[[life]]`.
         checks: what must be valid, `[[check]]`.
+        detectors: what watches it, `[[detector]]`.
     """
 
     asset: str
@@ -72,6 +74,7 @@ class Watched:
     bursts: Mapping[str, Burst]
     lives: tuple[LifeCounter, ...] = ()
     checks: tuple[RequiredCheck, ...] = ()
+    detectors: tuple[Watching, ...] = ()
 
     @property
     def burst_roles(self) -> frozenset[str]:
@@ -85,14 +88,14 @@ class Watched:
 
 
 def load_machines(folder: Path) -> tuple[Plant, list[Watched]]:
-    """The plant, and its machines that have a `[[cycle]]` table or an energy meter.
+    """The plant, and its machines that have a `[[cycle]]` or `[[detector]]` table or an energy meter.
 
     Raises:
         ConfigError: names file, table, key and what was expected, or the roles that are missing.
     """
     plant, machines = load_folder(folder, Machine[_AnySource])
     found = [watched(asset, machine, str(folder)) for asset, machine in machines.items()]
-    return plant, [one for one in found if one.processes or METER in one.roles]
+    return plant, [one for one in found if one.processes or one.detectors or METER in one.roles]
 
 
 def watched(asset: str, machine: Machine[Any], where: str) -> Watched:
@@ -123,7 +126,8 @@ def watched(asset: str, machine: Machine[Any], where: str) -> Watched:
     }
     lives = _parsed(LifeCounter, machine.life, f"{place}: [[life]]")
     checks = _parsed(RequiredCheck, machine.check, f"{place}: [[check]]")
-    return Watched(asset, machine.name, processes, roles, bursts, lives, checks)
+    detectors = watchings(machine.detector, [one.kind for one in processes], place)
+    return Watched(asset, machine.name, processes, roles, bursts, lives, checks, detectors)
 
 
 def process_of(settings: dict[str, Any], where: str) -> Process:

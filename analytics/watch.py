@@ -4,7 +4,8 @@
   open cycle is found again from its rows.
 * Late, doubled and reordered rows end in the same cycles as the clean run, because a cycle is a function of its rows
   (see process.py) and everything that a row can change is found again.
-* A round looks at all machines with new rows; the next begins `every_s` later at the earliest.
+* A round looks at all machines with new rows; the next begins `every_s` later at the earliest. Detectors are shown what
+  is new after the cycles of the round have been written.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ import psycopg
 from analytics.accounting import Accounted, Accounts
 from analytics.cycle_store import CycleStore, Known, Request, Writing
 from analytics.cycles import Change, Cycle, Span, context_at, measure, memory, running
+from analytics.detection import Detection
 from analytics.machines import METER, Watched, load_machines, process_of
 from analytics.reader import Reader
 from analytics.rows import Wanted
@@ -76,6 +78,7 @@ class Watch:
         self._store, self._machines, self._settings, self._shared = store, machines, settings, shared
         self._reader = Reader(store)
         self._accounts = Accounts(plant, store)
+        self._detection = Detection(store.db, settings)
         self._accounted: dict[int, Accounted] = {}
         self._tracks: dict[int, list[Track]] = {}
         self._changes: dict[int, Sequence[Change]] = {}
@@ -102,7 +105,16 @@ class Watch:
         await self._work(by_asset)
         await self._close_the_silent()
         await self._accounts.catch_up(self._accounted)
+        await self._detect(by_asset)
         return len(by_asset)
+
+    async def _detect(self, by_asset: Mapping[int, Sequence[Request]]) -> None:
+        """Shows the detectors what is new."""
+        now_ns = service.wall_ns()
+        for asset_id, requests in by_asset.items():
+            first = min(one.from_ns for one in requests)
+            await self._detection.look(asset_id, first, self._accounted[asset_id].newest_ns, now_ns)
+        await self._detection.expire(now_ns)
 
     async def drain(self, on_progress: Callable[[int], None] | None = None) -> None:
         """Rounds until nothing is asked for any more."""
@@ -173,6 +185,8 @@ class Watch:
                 "watching asset=%s kind=%s without=%s", machine.asset, process.kind, ",".join(machine.left_out(process))
             )
         self._tracks[asset_id] = tracks
+        if not self._shared:
+            await self._detection.enter(machine, asset_id, span[1])
         kind = machine.processes[0].kind if machine.processes else None
         self._accounted[asset_id] = Accounted(asset_id, kind, tags, *span)
 

@@ -80,6 +80,11 @@ round_seconds = Histogram(
     buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
 )
 
+# alarms
+alarms_raised = Counter("rootdx_alarms_raised_total", "Alarms raised, told or not.", ["asset", "priority"])
+notices_sent = Counter("rootdx_notices_sent_total", "Messages about alarms that went out.", ["channel"])
+notices_failed = Counter("rootdx_notices_failed_total", "Messages about alarms that could not be sent.", ["channel"])
+
 FLOW_S: Final = 60.0
 """Rows went through a process within this time: data is flowing."""
 _flowing = Gauge("rootdx_data_flowing", "1 while rows have gone through within a minute.", ["process"])

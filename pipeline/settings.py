@@ -7,6 +7,7 @@
 """
 
 import os
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
@@ -117,6 +118,77 @@ class AnalyticsSettings(Frozen):
     """Longest span of one machine's rows that is worked on at once; longer ones are cut."""
     patience_s: PositiveFloat = 60.0
     """A cycle whose last rows have not come this long after its end is closed without them."""
+    judge_every_s: PositiveFloat = 10.0
+    """Detectors judge the rows of tags in blocks of at least this long, cycles at once."""
+    settle_s: PositiveFloat = 5.0
+    """Detectors wait this long for rows of tags that are on their way."""
+    live_s: PositiveFloat = 600.0
+    """Older rows never ring."""
+    together_s: PositiveFloat = 60.0
+    """Alarms of a machine that rise within this time have one cause: the first of them rings."""
+    history_d: PositiveFloat = 7.0
+    """A new detector looks at rows this far back; they never ring."""
+
+
+class Webhook(Frozen):
+    """An HTTP POST with the alarm as JSON."""
+
+    kind: Literal["webhook"] = "webhook"
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    """Where to; a chat room's or a ticket system's address."""
+    token_file: Path | None = None
+    """A file with the bearer token, where it needs one."""
+
+
+class Mail(Frozen):
+    """An e-mail."""
+
+    kind: Literal["mail"] = "mail"
+    to: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Addresses."""
+
+
+class MqttTold(Frozen):
+    """A message on the bus: rootdx/v1/alarm/<asset path>."""
+
+    kind: Literal["mqtt"] = "mqtt"
+
+
+class Step(Frozen):
+    """Who is told when."""
+
+    after_min: Annotated[float, Field(ge=0)] = 0.0
+    """Minutes after the alarm was told of; a later step only when it is still active and nobody acknowledged it."""
+    priorities: tuple[Literal["low", "medium", "high"], ...] = ("medium", "high")
+    to: Annotated[tuple[Annotated[Webhook | Mail | MqttTold, Field(discriminator="kind")], ...], Field(min_length=1)]
+    """Channels."""
+
+
+class Smtp(Frozen):
+    """The mail server."""
+
+    host: str = "localhost"
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    user: str | None = None
+    password_file: Path | None = None
+    sender: str = "rootdx@localhost"
+    security: Literal["starttls", "tls", "none"] = "starttls"
+
+
+class NotifySettings(Frozen):
+    """Who is told of alarms, and when."""
+
+    step: tuple[Step, ...] = ()
+    """The escalation list, in order."""
+    quiet: tuple[time, time] | None = None
+    """From when to when, in plant time, only high alarms are told; the others wait until the end."""
+    language: Literal["ko", "en"] = "ko"
+    every_s: PositiveFloat = 2.0
+    """How often it looks for what is to be told."""
+    tries: PositiveInt = 8
+    """A channel that fails is tried again, each time after twice as long, at most so often."""
+    smtp: Smtp = Smtp()
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
 class Settings(Frozen):
@@ -128,6 +200,7 @@ class Settings(Frozen):
     gateway: GatewaySettings = GatewaySettings()
     writer: WriterSettings = WriterSettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
+    notify: NotifySettings = NotifySettings()
 
 
 def read_settings(file: Path | None) -> Settings:
@@ -145,10 +218,12 @@ def read_settings(file: Path | None) -> Settings:
     moved = gateway.model_copy(update={"plant": base / gateway.plant, "spool": spool})
     bus, store = _secret_from(settings.bus, base), _secret_from(settings.store, base)
     analytics = settings.analytics.model_copy(update={"plant": base / settings.analytics.plant})
-    return settings.model_copy(update={"gateway": moved, "bus": bus, "store": store, "analytics": analytics})
+    notify = settings.notify.model_copy(update={"smtp": _secret_from(settings.notify.smtp, base)})
+    parts = {"gateway": moved, "bus": bus, "store": store, "analytics": analytics, "notify": notify}
+    return settings.model_copy(update=parts)
 
 
-S = TypeVar("S", Bus, StoreSettings)
+S = TypeVar("S", Bus, StoreSettings, Smtp)
 
 
 def _secret_from(part: S, base: Path) -> S:

@@ -2,6 +2,7 @@
 
     rootdx/v1/<gateway>/record      gateway -> writer, records (wire.md), QoS 0, not retained
     rootdx/v1/<gateway>/committed   writer -> gateway, the ledger's last seq, QoS 0, retained
+    rootdx/v1/alarm/<asset path>    notifier -> whoever listens, JSON, QoS 1, not retained
 
 An announcement is `<epoch> <last>`, followed by ` hole` (and then not retained) when something is missing after `last`.
 
@@ -31,6 +32,11 @@ def record_topic(gateway: str) -> str:
 def committed_topic(gateway: str) -> str:
     """The topic on which the writer announces what is committed of a gateway."""
     return f"{PREFIX}/{gateway}/committed"
+
+
+def alarm_topic(asset: str) -> str:
+    """The topic on which an alarm of a machine is told."""
+    return f"{PREFIX}/alarm/{asset}"
 
 
 def gateway_of(topic: str) -> str:

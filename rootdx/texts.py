@@ -37,4 +37,9 @@ def _collect(node: dict[str, object], path: str, found: dict[str, dict[str, str]
 
 def say(key: str, **values: object) -> str:
     """The text of a key in the language of this process, its places filled."""
-    return catalogue()[key][language()].format(**values)
+    return say_in(language(), key, **values)
+
+
+def say_in(wanted: str, key: str, **values: object) -> str:
+    """The text of a key in a language, its places filled."""
+    return catalogue()[key][wanted].format(**values)

@@ -16,7 +16,7 @@ from tests.support.services import run
 from tests.support.spine import ask, one
 
 FOLDER = Path(__file__).resolve().parents[2] / "pipeline" / "schema"
-PAGES = [(FOLDER / name).read_text(encoding="utf-8") for name in ("schema.md", "cycles.md")]
+PAGES = [(FOLDER / name).read_text(encoding="utf-8") for name in ("schema.md", "cycles.md", "alarms.md")]
 ENGINE_OWN = {"bucket_1m", "bucket_1h", "touched_hour"}
 """Tables of plain PostgreSQL behind the two aggregates."""
 
@@ -192,6 +192,8 @@ NEVER_BY_THE_ANALYTICS = (
     "INSERT INTO rootdx.measurement VALUES (now(), 1, 1, 1, 0)", "UPDATE rootdx.compliance_record SET author = 'x'",
     "UPDATE rootdx.context_change SET value = 'x'", "DELETE FROM rootdx.lab_result",
     "UPDATE rootdx.stop_entry SET kind = 'x'",
+    "DELETE FROM rootdx.alarm_journal", "UPDATE rootdx.alarm_journal SET who = 'x'", "DELETE FROM rootdx.alarm",
+    "UPDATE rootdx.detector_change SET settings = '{}'",
     "DELETE FROM rootdx.check_entry", "UPDATE rootdx.process_config SET settings = '{}'", "SELECT rootdx.maintain()",
 )  # fmt: skip
 

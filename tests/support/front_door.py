@@ -86,7 +86,8 @@ def write_plant(folder: Path, shapes: Mapping[str, Window]) -> None:
     (folder / "plant.toml").write_text(tomli_w.dumps(plant))
     more: dict[str, dict[str, Any]] = {
         DC1: {"life": [{"name": "die_shots", "per": "die", "limit": 40.0}],
-              "check": [{"kind": "calibration", "subject": "TC-101", "months": 12}]},
+              "check": [{"kind": "calibration", "subject": "TC-101", "months": 12}],
+              "detector": [{"kind": "limits", "name": "biscuit", "on": "hpdc_shot", "of": ["biscuit"], "low": 23.0}]},
         NI1: {},
     }  # fmt: skip
     for asset, process in ((DC1, SHOT), (NI1, RACK)):
@@ -109,7 +110,8 @@ async def fill(dsn: str, folder: Path, shapes: Mapping[str, Window]) -> None:
             minutes = range(window.start_ns // _MINUTE_NS * _MINUTE_NS, window.end_ns, _MINUTE_NS)
             due = [tally(60, asset=asset, tags=(tag,), minute_ns=m) for m in minutes for tag in window.series]
             await feed.take(*batches(window, 600.0), *(due if asset == DC1 else []))
-    async with watching(store_settings(dsn), QUICK, plant, machines) as watch:
+    live = QUICK.model_copy(update={"live_s": 1e9})  # as if the rows were of today
+    async with watching(store_settings(dsn), live, plant, machines) as watch:
         db = await connect(dsn, 5)
         try:
             await enter(db, said())

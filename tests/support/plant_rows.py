@@ -4,11 +4,13 @@ import json
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from analytics.machines import Watched
 from analytics.process import Process
+from analytics.watching import watchings
 from analytics.window import Window
 from pipeline.model import Batch, Body, Event, Waveform, rows_of
 from pipeline.settings import AnalyticsSettings, StoreSettings
@@ -41,9 +43,11 @@ class Feed:
         await self.take(Event(self.asset, DECLARED, ORIGIN_NS, "", data=json.loads(json.dumps(data))))
 
 
-def watched(window: Window, *processes: Process) -> Watched:
-    """The machine of a window."""
-    return Watched(window.asset, "machine", processes, frozenset(window.series) | frozenset(window.bursts), {})
+def watched(window: Window, *processes: Process, detectors: Sequence[dict[str, Any]] = ()) -> Watched:
+    """The machine of a window, with its `[[detector]]` tables."""
+    roles = frozenset(window.series) | frozenset(window.bursts)
+    found = watchings(detectors, [one.kind for one in processes], "test")
+    return Watched(window.asset, "machine", processes, roles, {}, detectors=found)
 
 
 def batches(window: Window, every_s: float = 10.0) -> list[Batch]:

@@ -1,0 +1,285 @@
+"""Detectors over the store: which rows are new, what they score, what rings; beside the cycles, in their process.
+
+* A detector goes forward only. How far it was shown rows is marked in the transaction that writes what they led to:
+  killed anywhere it neither loses nor repeats anything.
+* Rows that come late are scored too and what they show is noted in the journal; they never ring and change no alarm.
+* Rows older than `live_s` on the wall clock are marked as replayed and do not ring. What still stands when the rows are
+  live again rings then.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import psycopg
+
+from analytics import explanation
+from analytics.alarm import Alarm, Entry, Kind
+from analytics.alarm_store import AlarmStore, Raised, Scored
+from analytics.baseline import read_baseline
+from analytics.detector import Arrays, Scores
+from analytics.feature_table import Grid, Tagged, Wish, grid_s, of_cycles, of_tags, phases, tagged
+from analytics.findings import Episode, episodes, rung
+from analytics.machines import Watched
+from analytics.result import Ints
+from analytics.signature import resembling
+from analytics.table import Table
+from analytics.watching import Watching
+from pipeline import metrics
+from pipeline.database import translated
+from pipeline.errors import RootdxError
+from pipeline.migrate import Connection
+from pipeline.settings import AnalyticsSettings
+
+log = logging.getLogger(__name__)
+
+_NS: Final = 1_000_000_000
+MOST_NS: Final = 6 * 3600 * _NS
+"""Longest span of tags that is judged at once."""
+HISTORY: Final = 200
+"""Rows before an alarm that it is compared with, for explaining it."""
+
+
+@dataclass(slots=True)
+class Seat:
+    """A detector at work on a machine.
+
+    Attributes:
+        asset_id: machine.
+        watching: the detector, what it looks at, how it rings.
+        detector_id: in the store.
+        seen_to_ns: rows and cycles up to here have been judged.
+        learned: its baseline, by group.
+        kind: process whose signatures explain it.
+        standing: subjects whose alarm is not idle, as far as this process knows.
+        tags: columns, where it looks at tags.
+        every_s: grid, likewise.
+        is_broken: it failed, and is left alone until the next start.
+    """
+
+    asset_id: int
+    asset: str
+    watching: Watching
+    detector_id: int
+    seen_to_ns: int
+    learned: Mapping[str, Arrays] | None
+    kind: str
+    standing: set[str]
+    tags: tuple[Tagged, ...] = ()
+    every_s: float = 1.0
+    is_broken: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """Rows for a detector.
+
+    Attributes:
+        table: what it looks at, its memory first.
+        first: the first row that is new.
+        cycle_id: (n,) of each row; None for tags.
+        to_ns: up to where this is all there is.
+    """
+
+    table: Table
+    first: int
+    cycle_id: Ints | None
+    to_ns: int
+
+
+class Detection:
+    """The detectors of the machines of one analytics process."""
+
+    def __init__(self, db: Connection, settings: AnalyticsSettings) -> None:
+        self._db, self._settings = db, settings
+        self._store = AlarmStore(db)
+        self._seats: dict[int, list[Seat]] = {}
+
+    async def enter(self, machine: Watched, asset_id: int, newest_ns: int) -> None:
+        """Begins to watch a machine.
+
+        Raises:
+            ConfigError: a baseline cannot be read, or is of something else.
+            Unavailable: what the server says.
+        """
+        seats = [await self._seat(machine, asset_id, one, newest_ns) for one in machine.detectors]
+        standing = await self._store.standing([seat.detector_id for seat in seats])
+        for seat in seats:
+            seat.standing = standing.get(seat.detector_id, set())
+        self._seats[asset_id] = seats
+
+    async def _seat(self, machine: Watched, asset_id: int, watching: Watching, newest_ns: int) -> Seat:
+        entered = await self._store.enter(asset_id, watching)
+        view = watching.view
+        tags = () if watching.is_of_cycles else tuple(await tagged(self._db, asset_id, view.of))
+        history_ns = round(self._settings.history_d * 86_400 * _NS)
+        log.info("detector asset=%s name=%s kind=%s", machine.asset, watching.name, watching.detector.kind)
+        return Seat(
+            asset_id=asset_id,
+            asset=machine.asset,
+            watching=watching,
+            detector_id=entered.detector_id,
+            seen_to_ns=max(entered.seen_to_ns, newest_ns - history_ns),
+            learned=None if view.baseline is None else read_baseline(view.baseline).groups,
+            kind=view.on if watching.is_of_cycles else machine.processes[0].kind if machine.processes else "",
+            standing=set(),
+            tags=tags,
+            every_s=view.every_s or grid_s(tags),
+        )
+
+    async def look(self, asset_id: int, from_ns: int, newest_ns: int, now_ns: int) -> None:
+        """Judges what is new of a machine whose rows reach from `from_ns` to `newest_ns`.
+
+        Raises:
+            Unavailable, ConfigError: what the server says; nothing is half written.
+        """
+        for seat in self._seats.get(asset_id, ()):
+            if seat.is_broken:
+                continue
+            try:
+                if from_ns <= seat.seen_to_ns:
+                    await self._note(seat, from_ns, min(newest_ns, seat.seen_to_ns))
+                await self._advance(seat, newest_ns, now_ns)
+            except (RootdxError, psycopg.Error):
+                raise
+            except Exception:  # a bug in one detector must not silence the others, or stop the cycles
+                log.exception("detector failed asset=%s name=%s", seat.asset, seat.watching.name)
+                metrics.processes_failed.labels(seat.asset, seat.watching.name).inc()
+                seat.is_broken = True
+
+    async def expire(self, now_ns: int) -> None:
+        """Ends every shelving that is over."""
+        await self._store.expire(now_ns)
+
+    async def _advance(self, seat: Seat, newest_ns: int, now_ns: int) -> None:
+        if seat.watching.is_of_cycles:
+            shown = await self._cycles(seat, seat.seen_to_ns + 1, 2**62)
+        else:
+            step_ns = round(seat.every_s * _NS)
+            ready_ns = (newest_ns - round(self._settings.settle_s * _NS)) // step_ns * step_ns
+            if ready_ns - seat.seen_to_ns < self._settings.judge_every_s * _NS:
+                return
+            shown = await self._tags(seat, seat.seen_to_ns + 1, min(ready_ns, seat.seen_to_ns + MOST_NS) + 1)
+        if shown.first >= len(shown.table) and shown.to_ns <= seat.seen_to_ns:
+            return
+        await self._judge(seat, shown, now_ns)
+
+    async def _cycles(
+        self, seat: Seat, from_ns: int, to_ns: int, memory: int | None = None, *, every: bool = False
+    ) -> Shown:
+        view = seat.watching.view
+        rows = seat.watching.detector.memory if memory is None else memory
+        found = await of_cycles(
+            self._db, Wish(seat.asset_id, view.on, () if every else view.of, view.by, rows), from_ns, to_ns
+        )
+        last = int(found.table.ts_ns[-1]) if len(found.table) > found.first else from_ns - 1
+        return Shown(found.table, found.first, found.cycle_id, last)
+
+    async def _tags(self, seat: Seat, from_ns: int, to_ns: int, rows: int | None = None) -> Shown:
+        view, memory = seat.watching.view, seat.watching.detector.memory if rows is None else rows
+        spans = None
+        if view.during:
+            first_ns = from_ns - round(memory * seat.every_s * _NS)
+            spans = await phases(self._db, Wish(seat.asset_id, seat.kind), view.during, first_ns, to_ns)
+        table = await of_tags(self._db, seat.tags, Grid(seat.every_s, memory, spans), from_ns, to_ns)
+        return Shown(table, memory, None, to_ns - 1)
+
+    async def _judge(self, seat: Seat, shown: Shown, now_ns: int) -> None:
+        scores = seat.watching.detector.examine(shown.table, seat.learned)
+        loud = bool(np.any(np.greater(scores.score[shown.first :], 1)))
+        live_from_ns = now_ns - round(self._settings.live_s * _NS)
+        with translated():
+            async with self._db.transaction():
+                if loud or seat.standing:
+                    await self._ring(seat, shown, scores, live_from_ns)
+                await self._store.write_scores(seat.detector_id, _highest(shown, scores))
+                await self._store.mark(seat.detector_id, shown.to_ns)
+        seat.seen_to_ns = shown.to_ns
+
+    async def _ring(self, seat: Seat, shown: Shown, scores: Scores, live_from_ns: int) -> None:
+        settings = seat.watching.view.alarm
+        known = await self._store.alarms(seat.detector_id)
+        after = rung(shown.table, scores, settings, known, from_row=shown.first, live_from_ns=live_from_ns)
+        raised = []
+        for subject, alarm in after.alarms.items():
+            found = [one for one in after.findings if one.subject == subject]
+            if alarm != known.get(subject, Alarm()):
+                told = {
+                    place: await self._facts(seat, shown, scores, subject, one.row, one.entry)
+                    for place, one in enumerate(found)
+                    if one.entry.kind is Kind.RAISED
+                }
+                raised.append(Raised(subject, alarm, [one.entry for one in found], told))
+        raised.sort(key=lambda one: one.entries[0].ts_ns if one.entries else 0)
+        await self._store.write(seat.detector_id, settings.priority, raised, self._settings.together_s)
+        for subject, alarm in after.alarms.items():
+            (seat.standing.discard if alarm.is_idle else seat.standing.add)(subject)
+
+    async def _facts(
+        self, seat: Seat, shown: Shown, scores: Scores, subject: str, row: int, entry: Entry
+    ) -> dict[str, Any]:
+        told = explanation.facts(shown.table, scores, subject, row, entry.episode_ns)
+        moved = await self._moves(seat, told["since"] * 1000, told["at"] * 1000)
+        last = await self._store.last_done(seat.detector_id, subject)
+        return told | {
+            "kind": seat.watching.detector.kind,
+            "on": seat.watching.view.on,
+            "moves": explanation.told_moves(moved),
+            "resembles": resembling(seat.kind, moved),
+            "window": [told["since"], told["at"]],
+            **({} if shown.cycle_id is None else {"cycle_id": int(shown.cycle_id[row])}),
+            **({} if last is None else {"last": {"at": last[0] // 1000, "who": last[1], "text": last[2]}}),
+        }
+
+    async def _moves(self, seat: Seat, since_ns: int, at_ns: int) -> list[explanation.Move]:
+        """How far everything had moved, with the rows before it that this takes."""
+        if seat.watching.is_of_cycles:
+            shown = await self._cycles(seat, since_ns, at_ns + 1, HISTORY, every=True)
+        else:
+            shown = await self._tags(seat, since_ns, at_ns + 1, HISTORY)
+        return explanation.moves(shown.table, len(shown.table) - 1, since_ns, history=HISTORY)
+
+    async def _note(self, seat: Seat, from_ns: int, to_ns: int) -> None:
+        """What rows show that came after their time: into the journal, where it is not told already."""
+        if seat.watching.is_of_cycles:
+            shown = await self._cycles(seat, from_ns, to_ns + 1)
+        else:
+            shown = await self._tags(seat, max(from_ns, to_ns - MOST_NS), to_ns + 1)
+        if shown.first >= len(shown.table):
+            return
+        scores = seat.watching.detector.examine(shown.table, seat.learned)
+        late = [one for one in episodes(shown.table, scores, seat.watching.view.alarm) if one.row >= shown.first]
+        with translated():
+            async with self._db.transaction():
+                for one in late:
+                    if not await self._store.is_told(seat.detector_id, one):
+                        entry = _noted(one)
+                        told = await self._facts(seat, shown, scores, one.subject, one.row, entry)
+                        await self._store.note(seat.detector_id, seat.watching.view.alarm.priority, one, entry, told)
+                await self._store.write_scores(seat.detector_id, _highest(shown, scores))
+
+
+def _noted(episode: Episode) -> Entry:
+    normal = Alarm().name
+    return Entry(episode.raised_ns, Kind.NOTED, normal, normal, episode.peak, episode.onset_ns, replayed=True)
+
+
+def _highest(shown: Shown, scores: Scores) -> list[Scored]:
+    """The highest score of each new cycle, or of each minute of new rows; rows without a score have none."""
+    value = np.where(np.isnan(scores.score), -np.inf, scores.score)[shown.first :]
+    if not len(value) or not value.shape[1]:
+        return []
+    best = value.argmax(axis=1)
+    top = value[np.arange(len(value)), best]
+    ts_ns = shown.table.ts_ns[shown.first :]
+    slot = np.arange(len(value)) if shown.cycle_id is not None else ts_ns // (60 * _NS)
+    found = []
+    for one in np.unique(slot[np.isfinite(top)]).tolist():
+        rows = np.flatnonzero(slot == one)
+        row = int(rows[top[rows].argmax()])
+        cycle_id = None if shown.cycle_id is None else int(shown.cycle_id[shown.first + row])
+        at_ns = int(ts_ns[row]) if shown.cycle_id is not None else int(one) * 60 * _NS
+        found.append(Scored(at_ns, scores.subjects[int(best[row])], float(top[row]), cycle_id))
+    return found
