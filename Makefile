@@ -24,7 +24,7 @@ STAMP   = $(VENV)/.installed-$(shell cksum < "$(HERE)/pyproject.toml" | cut -d' 
 .PHONY: demo test check bench cycles torture format setup
 
 demo: setup
-	@$(RUN) $(BIN)/python -m rootdx.cli demo $(ARGS)
+	@$(RUN) $(BIN)/python -m rootdx demo $(ARGS)
 
 test: check
 	@$(RUN) $(BIN)/python -m pytest -o cache_dir="$(VENV)/cache/pytest" $(ARGS)

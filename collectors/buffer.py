@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Buffer(Generic[T]):
-    """A queue that is emptied as a whole.
+    """A queue that is emptied as a whole, by one who takes.
 
     Args:
         limit: weight from which on it counts as full; one item more than that always fits.
@@ -21,7 +21,7 @@ class Buffer(Generic[T]):
         self._limit = limit
         self._items: list[T] = []
         self._weight = 0
-        self._filled = asyncio.Event()
+        self._taker: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
         self._end: BaseException | None = None
@@ -35,7 +35,7 @@ class Buffer(Generic[T]):
         """Appends at once."""
         self._items.append(item)
         self._weight += weight
-        self._filled.set()
+        self._wake()
         if self.full:
             self._room.clear()
 
@@ -46,7 +46,7 @@ class Buffer(Generic[T]):
     def end(self, error: BaseException) -> None:
         """Nothing more will come; `take` raises `error` once everything is taken. The first end counts."""
         self._end = self._end or error
-        self._filled.set()
+        self._wake()
 
     async def take(self) -> list[T]:
         """Everything that is there, at least one item. Cancelling is safe: nothing has been taken then.
@@ -54,11 +54,18 @@ class Buffer(Generic[T]):
         Raises:
             BaseException: what `end` was given, when nothing is left.
         """
-        await self._filled.wait()
-        if not self._items and self._end is not None:
-            raise self._end
+        while not self._items:
+            if self._end is not None:
+                raise self._end
+            self._taker = asyncio.get_running_loop().create_future()
+            try:
+                await self._taker
+            finally:
+                self._taker = None
         taken, self._items, self._weight = self._items, [], 0
-        if self._end is None:
-            self._filled.clear()
         self._room.set()
         return taken
+
+    def _wake(self) -> None:
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)

@@ -29,6 +29,7 @@ _CHUNK: Final = 4_096
 """Rows of tally booked before they are told."""
 _OPEN_MINUTES: Final = 300
 """Minutes held at most, for a spool that refuses them or a device whose stamps are all over the place."""
+_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 _COLUMN: Final = {cause: i for i, cause in enumerate(CAUSES)}
 
 
@@ -143,14 +144,9 @@ class Accounts:
     def state(self) -> str:
         """What is not told yet, as compact JSON text."""
         minutes = [
-            [
-                minute,
-                _pack(counts.expected),
-                [[i, _pack(column)] for i, column in enumerate(counts.missing.T) if column.any()],
-            ]
-            for minute, counts in self._minutes.items()
+            [minute, _pack(counts.expected), _columns(counts.missing)] for minute, counts in self._minutes.items()
         ]
-        return json.dumps([self.last_ns, minutes], separators=(",", ":"))
+        return _json([self.last_ns, minutes])
 
     # ---- the fold ----
 
@@ -263,6 +259,13 @@ def _pack(counts: Int64s) -> int | str:
         return low
     width = next(w for w in (1, 2, 4, 8) if high < 1 << (8 * w))
     return f"{width}{base64.b64encode(counts.astype(f'<u{width}').tobytes()).decode()}"
+
+
+def _columns(missing: Int64s) -> list[Any]:
+    """The causes (tags, causes) that have any, each with its number."""
+    if not missing.any():  # almost always
+        return []
+    return [[i, _pack(column)] for i, column in enumerate(missing.T) if column.any()]
 
 
 def _unpack(packed: int | str) -> Int64s | int:

@@ -222,9 +222,14 @@ class Collector:
             raise
 
     async def _take_the_rest(self, readings: AsyncIterator[Reading]) -> None:
-        """Stores what the device has said already; the session may acknowledge it."""
+        """Stores what the device has said already; the session may acknowledge it.
+
+        A device that says more than once in a commit always has something more, so this ends by the clock too.
+        """
+        now = asyncio.get_running_loop().time
+        until_s = now() + BOUNDARY_S
         with contextlib.suppress(TimeoutError, StopAsyncIteration, Unavailable):
-            while True:
+            while now() < until_s:
                 async with asyncio.timeout(_NO_MORE_S):
                     reading = await anext(readings)
                 async with asyncio.timeout(BOUNDARY_S):
@@ -377,7 +382,9 @@ class Collector:
 
     def _count(self, bodies: Sequence[Body]) -> None:
         for body in bodies:
-            if isinstance(body, Batch):
+            if isinstance(body, Batch) and not body.quality.any():
+                self._rows["good"].inc(len(body))
+            elif isinstance(body, Batch):
                 bad = int((body.quality >= BAD_BIT).sum())
                 uncertain = int((body.quality >= UNCERTAIN_BIT).sum()) - bad
                 self._rows["bad"].inc(bad)

@@ -9,7 +9,6 @@
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -132,10 +131,13 @@ class Bus:
             Silent: the unit said nothing, or is left alone because it did so before.
             Unavailable: the line is gone.
         """
-        async with self._turns.taken(seat, alone=len(self.seats) == 1):
+        await self._turns.take(seat, alone=len(self.seats) == 1)
+        try:
             if self.is_silent(ask.unit):
                 raise Silent(f"{self.place.name}: unit {ask.unit} gives no answer and is left alone for a while")
             return await self._exchange(ask, seat.timeout_s)
+        finally:
+            self._turns.give_back()
 
     async def probe(self, seat: Seat, ask: Ask) -> bool:
         """Asks a unit that is left alone, if it is time, in a moment when nobody is due; whether it answered.
@@ -150,13 +152,15 @@ class Bus:
         span_s = timeout_s + self.place.on_the_wire_s(ask.nbytes)
         while not self._idle_for(span_s) and self._now() < began_s + _PATIENT_S:  # noqa: ASYNC110  # time must pass
             await asyncio.sleep(_LOOK_S)
-        async with self._turns.taken(seat):
+        await self._turns.take(seat)
+        try:
             if breaker.rests_s(self._now()):  # another machine has probed it meanwhile
                 return False
-            try:
-                await self._exchange(ask, timeout_s)
-            except Silent:
-                return False
+            await self._exchange(ask, timeout_s)
+        except Silent:
+            return False
+        finally:
+            self._turns.give_back()
         return True
 
     # ---- one request ----
@@ -176,12 +180,9 @@ class Bus:
             raise Unavailable(f"{self.place.name} {line.lost if line else 'is closed'}")
         await self._silence_between_frames(line)
         began_s = self._now()
-        answer: Answer | None = None
         line.send(self._framing.request(ask))
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s + self.place.on_the_wire_s(ask.nbytes)):
-                    answer = await self._answer(line)
+            answer = await self._answer(line, began_s + timeout_s + self.place.on_the_wire_s(ask.nbytes))
         finally:
             self._framing.settle()
             self._quiet_since_s = self._now()
@@ -195,11 +196,12 @@ class Bus:
         self._heard(ask.unit)
         return answer
 
-    async def _answer(self, line: Line) -> Answer:
-        while True:
-            answer = self._framing.feed(await line.read())
-            if answer is not None:
+    async def _answer(self, line: Line, until_s: float) -> Answer | None:
+        while data := await line.read(until_s):
+            answer = self._framing.feed(data)
+            if answer is not None or self._now() >= until_s:  # a line that babbles always has something
                 return answer
+        return None
 
     async def _silence_between_frames(self, line: Line) -> None:
         late = line.drain()
@@ -230,7 +232,10 @@ class Bus:
     # ---- breakers and idle moments ----
 
     def _breaker(self, unit: int) -> Breaker:
-        return self._breakers.setdefault(unit, Breaker())
+        breaker = self._breakers.get(unit)
+        if breaker is None:
+            breaker = self._breakers[unit] = Breaker()
+        return breaker
 
     def _probe_s(self, timeout_s: float) -> float:
         if not self._slowest_s:

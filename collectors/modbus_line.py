@@ -48,7 +48,7 @@ class Line(asyncio.Protocol):
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._arrived = asyncio.Event()
+        self._reader: asyncio.Future[None] | None = None
         self._data = bytearray()
         self._lost = ""
         self._write: Callable[[bytes], None] = lambda _: None
@@ -72,17 +72,29 @@ class Line(asyncio.Protocol):
             self.lose(f"cannot be written to: {error}")
             self._check()
 
-    async def read(self) -> bytes:
-        """What has come, at least one byte. Cancelling is safe.
+    async def read(self, until_s: float) -> bytes:
+        """What has come; nothing where none has by `until_s`, in the event loop's time. Cancelling is safe.
 
         Raises:
             Unavailable: the line is lost.
         """
         if not self._data:
             self._check()
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self.drain() or self._no_more()
+            loop = asyncio.get_running_loop()
+            self._reader = loop.create_future()
+            patience = loop.call_at(until_s, self._wake)
+            try:
+                await self._reader
+            finally:
+                patience.cancel()
+                self._reader = None
+            if not self._data:
+                self._check()
+        return self.drain()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
     def drain(self) -> bytes:
         """What has come, perhaps nothing."""
@@ -98,16 +110,12 @@ class Line(asyncio.Protocol):
         """It is no more."""
         if not self._lost:
             self._lost = why
-            self._arrived.set()
+            self._wake()
             self._close()
 
     def _check(self) -> None:
         if self._lost:
             raise Unavailable(f"{self._name} {self._lost}")
-
-    def _no_more(self) -> bytes:
-        self._check()
-        return b""
 
     # ---- what asyncio calls ----
 
@@ -122,7 +130,7 @@ class Line(asyncio.Protocol):
         self._data += data
         if len(self._data) > _MOST:
             self.lose("sends without being asked")
-        self._arrived.set()
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """TCP: the other side has gone."""

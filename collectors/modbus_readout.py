@@ -124,6 +124,8 @@ class Readout:
         self.units = frozenset(lane.unit_of(block) for block in self.blocks)
         self.meanings = tuple((point.tag, tags[point.tag].values) for point in points if tags[point.tag].values)
         """Index of a tag and what its numbers mean."""
+        self.has_words = bool(self.meanings) or any(point.type == "string" for point in points)
+        """Whether it tells anything beside numbers."""
         integers = self._decoder.integers()
         pairs: list[tuple[int, int]] = []
         for point in points:
@@ -135,6 +137,7 @@ class Readout:
 
     def _use(self, blocks: list[Block]) -> None:
         self.blocks = blocks
+        self._trying = any(block.stage == 1 for block in blocks)
         self._asks = [self.lane.asking(block) for block in blocks]
         self._decoder = Decoder(blocks, len(self._tags))
         self._behind = [np.array([point.tag for point in block.points], np.intp) for block in blocks]
@@ -153,7 +156,7 @@ class Readout:
         lost: Unavailable | None = None
         whole = True
         for block, ask, behind in zip(self.blocks, self._asks, self._behind, strict=True):
-            got = Got(bytes(block.nbytes), Quality.BAD_NO_COMMUNICATION)
+            got = None
             if lost is None and ask.unit not in silent:
                 try:
                     got = await self.lane.ask(block, ask)
@@ -163,25 +166,31 @@ class Readout:
                     self.last_silence = error
                 except Unavailable as error:
                     lost = error
+            if got is None:
+                got = Got(bytes(block.nbytes), Quality.BAD_NO_COMMUNICATION)
             data.append(got.data)
             if got.quality:
                 quality[behind] = got.quality
                 whole = whole and got.refused
             if got.refused:
                 refused.append(block)
-        joined = b"".join(data)
+        joined = data[0] if len(data) == 1 else b"".join(data)
         raw = self._decoder.decode(joined)
-        missing = self._sentinel_tag[raw[self._sentinel_tag] == self._sentinel]
-        quality[missing[quality[missing] == 0]] = Quality.BAD_SENSOR_FAILURE
-        texts = tuple((tag, text) for tag, text in self._decoder.texts(joined) if not quality[tag])
-        if texts:
-            metrics.bad_data.labels("modbus", "text").inc(sum(text is None for _, text in texts))
+        if len(self._sentinel):
+            missing = self._sentinel_tag[raw[self._sentinel_tag] == self._sentinel]
+            quality[missing[quality[missing] == 0]] = Quality.BAD_SENSOR_FAILURE
+        texts = self._told(joined, quality) if self._decoder.has_texts else ()
         self._learn(frozenset(refused))
-        told = tuple((tag, text) for tag, text in texts if text is not None)
-        return Said(raw, quality, told, frozenset(silent), frozenset(answered), lost, whole)
+        return Said(raw, quality, texts, frozenset(silent), frozenset(answered), lost, whole)
+
+    def _told(self, data: bytes, quality: Codes) -> tuple[tuple[int, str], ...]:
+        """The strings that were read and are texts; the others are counted."""
+        texts = [(tag, text) for tag, text in self._decoder.texts(data) if not quality[tag]]
+        metrics.bad_data.labels("modbus", "text").inc(sum(text is None for _, text in texts))
+        return tuple((tag, text) for tag, text in texts if text is not None)
 
     def _learn(self, refused: frozenset[Block]) -> None:
-        if refused or any(block.stage == 1 for block in self.blocks):
+        if refused or self._trying:
             better = learn(self.blocks, refused, self._limits)
             if better is not None:
                 self._use(better)

@@ -113,6 +113,7 @@ class ModbusSession:
         self._units = polled.units.union(*(cycle.readout.units for cycle in cycles))
         self._away = {unit: onset for unit, onset in remembered(opening.memory, "away") if unit in self._units}
         self._before: _Scan | None = None
+        self._numbers_only = not (cycles or self.several or polled.has_words)
         self._memory = self._remember()
         self._buffer: Buffer[_Scan] = Buffer(max(2, min(_BUFFER_SCANS, _BUFFER_ROWS // len(self._names))))
 
@@ -173,6 +174,8 @@ class ModbusSession:
     async def _scan(self, tick_ns: int, late: int) -> tuple[_Scan, Said]:
         said = await self._polled.read()
         scan = self._scan_of(tick_ns, late, said)
+        if self._numbers_only:
+            return scan, said
         events = [*self._texts_of(self._polled, said, scan.ts_ns), *self._silences(said, scan.ts_ns)]
         columns = [(scan.tag, scan.value, scan.quality)]
         if said.lost is None:
@@ -328,10 +331,11 @@ class ModbusSession:
 
     def _merge(self, scans: list[_Scan]) -> Reading:
         lengths = [len(scan.tag) for scan in scans]
+        stamps = np.array([scan.ts_ns for scan in scans], np.int64)
         batch = Batch(
             self._opening.asset,
             self._names,
-            np.repeat(np.array([scan.ts_ns for scan in scans], np.int64), lengths),
+            stamps.repeat(lengths[0] if len(scans) == 1 else lengths),
             _joined([scan.tag for scan in scans]),
             _joined([scan.value for scan in scans]),
             _joined([scan.quality for scan in scans]),

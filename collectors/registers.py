@@ -301,6 +301,11 @@ class Decoder:
             raw[tag] = (octets[place >> 3] >> (place & 7).astype(np.uint8)) & 1
         return raw
 
+    @property
+    def has_texts(self) -> bool:
+        """Whether there is a string among the points."""
+        return bool(self._texts)
+
     def texts(self, data: bytes) -> Iterator[tuple[int, str | None]]:
         """Index and text of every string; None where the bytes are no text of its encoding."""
         for point, places in self._texts:

@@ -8,8 +8,6 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 
@@ -41,15 +39,13 @@ class Turns:
         self._round = 0
         self._count = itertools.count()
 
-    @asynccontextmanager
-    async def taken(self, seat: Seat, *, alone: bool = False) -> AsyncIterator[None]:
-        """The line is this seat's within; `alone`: nobody else can be due in this moment, so why wait for them."""
+    async def take(self, seat: Seat, *, alone: bool = False) -> None:
+        """Waits until the line is this seat's; whoever got it calls `give_back`.
+
+        `alone`: nobody else can be due in this moment, so why wait for them.
+        """
         if not self._given and alone:
             self._given = True
-            try:
-                yield
-            finally:
-                self._next()
             return
         loop = asyncio.get_running_loop()
         seat.round = max(seat.round + 1, self._round)
@@ -57,15 +53,16 @@ class Turns:
         heapq.heappush(self._waiting, (seat.round, seat.number, next(self._count), mine))
         if not self._given:
             self._given = True
-            loop.call_soon(self._next)  # not at once: others are due in the same moment
+            loop.call_soon(self.give_back)  # not at once: others are due in the same moment
         try:
             await mine
-            yield
-        finally:
-            if mine.done() and not mine.cancelled():
-                self._next()
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():  # it was given in the same moment
+                self.give_back()
+            raise
 
-    def _next(self) -> None:
+    def give_back(self) -> None:
+        """The line is the next one's."""
         while self._waiting:
             number, _, _, waiter = heapq.heappop(self._waiting)
             if not waiter.done():

@@ -4,11 +4,7 @@ Commands only parse, call and print; what they call lives in the modules named a
 failed or something is unavailable, 2 misused, 78 a file or setting is wrong.
 """
 
-import json
-import logging
 import re
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,21 +12,31 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from analytics import watch as watch_process
-from collectors import gateway as gateway_process
 from collectors.probe import probe as probe_machine
 from collectors.protocols import MachineFile
-from pipeline import migrate as migration, service, writer as writer_process
-from pipeline.errors import EXIT_CONFIG, ConfigError, RootdxError
+from pipeline import migrate as migration
+from pipeline.errors import ConfigError
 from pipeline.plant import load
 from pipeline.settings import store_dsn
 from rootdx import demo as demo_plant, doctor as doctor_checks, passwords, quarantine
-from rootdx.commands import browse, cycles, enter, kpi, recompute, record, standing
-from rootdx.invocation import Config, run as _run, settings_of as _settings
+from rootdx.commands import (
+    alarms,
+    analytics,
+    browse,
+    cycles,
+    enter,
+    gateway,
+    kpi,
+    notify,
+    recompute,
+    record,
+    simulate,
+    standing,
+    writer,
+)
+from rootdx.invocation import run as _run
+from rootdx.program import Config, begin, settings_of as _settings
 from rootdx.texts import say
-from simulators.errors import InputError
-from simulators.replay import Speed
-from simulators.run import MACHINES, Endpoint, Options, serve
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,27 +46,16 @@ app = typer.Typer(
     help="Shop-floor data platform for root-process plants: device to hypertable, exactly once.",
 )
 quarantine_app = typer.Typer(no_args_is_help=True, help="What could not be stored: look at it, retry it, take it out.")
+for one in (gateway.app, writer.app, analytics.app, notify.app, simulate.app):
+    app.add_typer(one)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(cycles.app, name="cycles")
+app.add_typer(alarms.app, name="alarms")
 app.add_typer(kpi.app, name="kpi")
 app.add_typer(record.app, name="record")
 app.add_typer(enter.app, name="enter")
 
 Seconds = Annotated[str | None, typer.Option("--for", help="Stop after this long, e.g. 60s, 10min, 2h.")]
-
-
-def main() -> None:
-    """Entry point of the command."""
-    demo_plant.follow_parent()
-    service.configure_logging("WARNING")
-    try:
-        app()
-    except (ConfigError, InputError) as error:
-        sys.stderr.write(f"rootdx: {error}\n")
-        raise SystemExit(EXIT_CONFIG) from error
-    except RootdxError as error:
-        sys.stderr.write(f"rootdx: {error}\n")
-        raise SystemExit(1) from error
 
 
 @app.command(epilog="Example: rootdx demo --for 60s --check")
@@ -84,55 +79,6 @@ def demo(
         check=check, replay=replay, speed=speed, seed=seed, folder=folder or demo_plant.default_folder(),
     )  # fmt: skip
     raise typer.Exit(_run(demo_plant.run(wish)))
-
-
-@app.command(epilog="Example: rootdx gateway --config /etc/rootdx/rootdx.toml")
-def gateway(config: Config = None) -> None:
-    """Reads the machines of the plant folder and forwards what they say. Runs until stopped."""
-    settings = _settings(config)
-    raise typer.Exit(service.run(lambda: gateway_process.run(settings)))
-
-
-@app.command(epilog="Example: ROOTDX_STORE_DSN=postgresql://… rootdx writer --config /etc/rootdx/rootdx.toml")
-def writer(config: Config = None) -> None:
-    """Takes records from the bus into the database, exactly once. Runs until stopped."""
-    settings = _settings(config)
-    raise typer.Exit(service.run(lambda: writer_process.run(settings)))
-
-
-@app.command(epilog="Example: ROOTDX_STORE_DSN=postgresql://… rootdx analytics --config /etc/rootdx/rootdx.toml")
-def analytics(config: Config = None) -> None:
-    """Makes cycles with phases, features and verdicts of what the writer commits. Runs until stopped."""
-    settings = _settings(config)
-    raise typer.Exit(service.run(lambda: watch_process.run(settings)))
-
-
-@app.command(epilog="Examples: rootdx simulate casting --port 1502   ·   rootdx simulate replay shots.csv --speed max")
-def simulate(
-    machine: Annotated[str, typer.Argument(help=f"One of {', '.join(MACHINES)}.")],
-    files: Annotated[list[Path] | None, typer.Argument(help="Recordings to replay, one after the other.")] = None,
-    *,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
-    broker: Annotated[str, typer.Option(help="Broker of an MQTT machine, host:port.")] = "127.0.0.1:1883",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same values.")] = 1,
-    speed: Annotated[str, typer.Option(help="Simulated seconds per second; 'max' for a replay, a row a read.")] = "1",
-    faults: Annotated[Path | None, typer.Option(help="Fault timeline (TOML).")] = None,
-    truth: Annotated[Path | None, typer.Option(help="File that receives what really happened (JSON lines).")] = None,
-    drop: Annotated[Path | None, typer.Option(help="Folder that receives bursts (shot curves) as CSV files.")] = None,
-) -> None:
-    """A machine that is not there: its physics behind its protocol. Runs until stopped."""
-    broker_host, _, broker_port = broker.rpartition(":")
-    options = Options(
-        host=host, port=port, broker_host=broker_host or "127.0.0.1", broker_port=_port(broker_port), seed=seed,
-        speed=_speed(speed), faults=faults, truth=truth, drop=drop, files=tuple(files or ()),
-    )  # fmt: skip
-    service.configure_logging()
-
-    async def run() -> None:
-        await serve(machine, options, on_ready=_tell_ready)
-
-    raise typer.Exit(service.run(run))
 
 
 @app.command(epilog="Example: rootdx probe deploy/plant/dc1.toml")
@@ -286,30 +232,6 @@ def seconds(text: str) -> float:
     return float(found[1]) * {"m": 60.0, "min": 60.0, "h": 3600.0}.get(found[2] or "s", 1.0)
 
 
-def _port(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) < 65536:
-        raise ConfigError(f"--broker …:{text}: expected host:port, as 127.0.0.1:1883")
-    return int(text)
-
-
-def _speed(text: str) -> Speed:
-    if text == "max":
-        return "max"
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ConfigError(f"--speed {text!r}: expected a number or 'max'") from error
-
-
-def _tell_ready(endpoint: Endpoint) -> None:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    logging.getLogger("simulators").info("ready %s", json.dumps({"at": now, "url": endpoint.url}))
-    typer.echo(say("simulate.ready", machine=endpoint.machine, url=endpoint.url, detail=endpoint.detail))
-    for notice in endpoint.notices:
-        typer.echo(notice)
-    sys.stdout.flush()
-
-
 def _quality(code: int | None) -> str:
     if code is None:
         return "–"
@@ -318,4 +240,4 @@ def _quality(code: int | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    begin(app)

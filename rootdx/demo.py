@@ -8,7 +8,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -30,13 +29,13 @@ from pipeline import migrate
 from pipeline.errors import ConfigError, Unavailable
 from rootdx import check, live, passwords, recordings
 from rootdx.embedded import Broker, Postgres, free_port
+from rootdx.program import PARENT
 from rootdx.recordings import Recorded
 from rootdx.texts import say
 
 GATEWAY: Final = "demo"
 FIRST_ROW_S: Final = 60.0
 STOP_S: Final = 25.0
-_PARENT: Final = "ROOTDX_DEMO_PARENT"
 SIMULATED: Final = {"dc1": "casting", "iq2": "heat_treatment", "weld1": "welding", "ni1": "surface_treatment"}
 """Machine file and the simulator that stands in for it."""
 
@@ -92,17 +91,6 @@ def sample_plant() -> Path:
     """The machine files of the sample plant: in the installed package, else in the checkout."""
     here = Path(__file__).resolve().parent
     return here / "plant" if (here / "plant").is_dir() else here.parent / "deploy" / "plant"
-
-
-def follow_parent() -> None:
-    """In a process of a demo: end with it, also when it is killed. Linux only; elsewhere Ctrl-C and a clean end do."""
-    parent = os.environ.get(_PARENT)
-    if parent is None or sys.platform != "linux":
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != int(parent):
-        raise SystemExit("the demo this process belonged to is gone")
 
 
 async def run(wish: Wish) -> int:
@@ -259,9 +247,9 @@ async def _spawn(plant: _Plant, name: str, arguments: Sequence[str]) -> None:
     """One of our own processes; its words go to its log."""
     with (plant.wish.folder / "logs" / f"{name}.log").open("wb") as log:
         plant.processes[name] = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "rootdx.cli", *arguments,
+            sys.executable, "-m", "rootdx", *arguments,
             stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            env={**os.environ, _PARENT: str(os.getpid())},
+            env={**os.environ, PARENT: str(os.getpid())},
         )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
@@ -19,17 +18,15 @@ from pipeline.database import connect, translated
 from pipeline.errors import BadData, ConfigError
 from pipeline.migrate import Connection, check_schema
 from pipeline.plant import PLANT_FILE, Plant, load
-from pipeline.settings import Settings, StoreSettings, read_settings, store_dsn
+from pipeline.settings import Settings, StoreSettings, store_dsn
 from rootdx import export, terminal
 from rootdx.export import Form, Table
 from rootdx.moments import Clock
+from rootdx.program import Config, settings_of
 from rootdx.texts import say
 
 T = TypeVar("T")
 
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Settings file (TOML). Without it: defaults for a bench.")
-]
 Format = Annotated[
     Literal["table", "csv", "xlsx", "json", "parquet"] | None,
     typer.Option("--format", help="How to give it out; without it by the ending of --out, else a table."),
@@ -66,19 +63,7 @@ class Site:
         return self.settings.store
 
 
-def settings_of(config: Path | None) -> Settings:
-    """The settings of a file, of the file that ROOTDX_CONFIG names, or the defaults.
-
-    Raises:
-        ConfigError: names file, key, value and what was expected.
-    """
-    given = config or (Path(os.environ["ROOTDX_CONFIG"]) if os.environ.get("ROOTDX_CONFIG") else None)
-    settings = read_settings(given)
-    service.configure_logging(settings.log_level)
-    return settings
-
-
-def site_of(config: Path | None) -> Site:
+def site_of(config: Config) -> Site:
     """Settings and plant file; the machine files are not looked at.
 
     Raises:

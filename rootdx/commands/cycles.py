@@ -7,7 +7,8 @@ import typer
 from rootdx import cycle_list
 from rootdx.cycle_list import SCREEN_ROWS, Wish
 from rootdx.export import Table
-from rootdx.invocation import Config, Format, MachineName, Out, Site, database, give, run, site_of
+from rootdx.invocation import Format, MachineName, Out, Site, database, give, run, site_of
+from rootdx.program import Config
 from rootdx.terminal import progress
 from rootdx.texts import say
 

@@ -8,7 +8,8 @@ import typer
 from rootdx import entering
 from rootdx.commands import survey
 from rootdx.entering import Source
-from rootdx.invocation import Config, MachineName, run, site_of
+from rootdx.invocation import MachineName, run, site_of
+from rootdx.program import Config
 from rootdx.texts import say
 
 app = typer.Typer(

@@ -7,9 +7,10 @@ import typer
 from rootdx import capability, energy_figures, key_figures
 from rootdx.capability import Question
 from rootdx.export import Table
-from rootdx.invocation import Config, Format, From, MachineName, Out, Site, To, database, give, run, site_of
+from rootdx.invocation import Format, From, MachineName, Out, Site, To, database, give, run, site_of
 from rootdx.key_figures import By
 from rootdx.moments import Span
+from rootdx.program import Config
 from rootdx.terminal import progress
 from rootdx.texts import say
 

@@ -6,7 +6,8 @@ import typer
 
 from pipeline.errors import ConfigError
 from rootdx import recompute
-from rootdx.invocation import Config, run, site_of
+from rootdx.invocation import run, site_of
+from rootdx.program import Config
 from rootdx.terminal import progress
 from rootdx.texts import say
 

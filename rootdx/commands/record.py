@@ -10,7 +10,8 @@ from analytics.record_store import Fault, Sealed, Subject
 from pipeline.errors import ConfigError
 from rootdx import export, record_list, record_text
 from rootdx.export import Table
-from rootdx.invocation import Config, Format, Out, Site, database, give, run, site_of
+from rootdx.invocation import Format, Out, Site, database, give, run, site_of
+from rootdx.program import Config
 from rootdx.terminal import progress, word
 from rootdx.texts import say
 

@@ -8,7 +8,8 @@ import typer
 from analytics.machines import Watched
 from rootdx import standing
 from rootdx.export import Table
-from rootdx.invocation import Config, Format, MachineName, Out, Site, database, give, run, site_of
+from rootdx.invocation import Format, MachineName, Out, Site, database, give, run, site_of
+from rootdx.program import Config
 from rootdx.terminal import progress
 from rootdx.texts import say
 

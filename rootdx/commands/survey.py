@@ -10,7 +10,8 @@ from analytics.surveys import AccuracySheet, UniformitySheet, corrections_of
 from pipeline.errors import ConfigError
 from pipeline.faults import explain
 from rootdx import entering
-from rootdx.invocation import Config, run, site_of
+from rootdx.invocation import run, site_of
+from rootdx.program import Config
 from rootdx.texts import say
 
 Machine = Annotated[str, typer.Option("--machine", help="Furnace: its path, or the end of it.")]

@@ -14,7 +14,7 @@ import numpy as np
 import uvloop
 from pymodbus.client import AsyncModbusTcpClient
 
-from rootdx.demo import follow_parent
+from rootdx.program import follow_parent
 from tests.bench.device import FLOATS
 from tests.bench.machines import TAGS
 

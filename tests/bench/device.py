@@ -17,7 +17,7 @@ from typing import cast
 import numpy as np
 import uvloop
 
-from rootdx.demo import follow_parent
+from rootdx.program import follow_parent
 
 REGISTERS = 256
 FLOATS = 20

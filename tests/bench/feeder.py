@@ -19,7 +19,7 @@ from pipeline import service
 from pipeline.forwarder import forward
 from pipeline.settings import Settings, read_settings
 from pipeline.spool import Spool
-from rootdx.demo import follow_parent
+from rootdx.program import follow_parent
 from tests.bench import rows
 
 LIVE_S = 7200

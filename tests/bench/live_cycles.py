@@ -80,7 +80,7 @@ async def measure(stage: Stage, wish: Wish) -> list[Figure]:
             await _declare(feeder, process)
             for second in range(round(HISTORY_S)):
                 await feeder.take(second)
-            child = await stage.start("analytics", "rootdx.cli", "analytics", "--config", str(place / "rootdx.toml"))
+            child = await stage.start("analytics", "rootdx", "analytics", "--config", str(place / "rootdx.toml"))
             windows = await _run(stage, db, feeder, child, wish)
             late = await _latencies(db, feeder, process)
         await stage.stop()

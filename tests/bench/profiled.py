@@ -11,7 +11,7 @@ from pathlib import Path
 from collectors import gateway
 from pipeline import service, writer
 from pipeline.settings import read_settings
-from rootdx.demo import follow_parent
+from rootdx.program import follow_parent
 
 
 def main() -> int:

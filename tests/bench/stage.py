@@ -27,8 +27,8 @@ from rich.console import Console
 
 from pipeline import migrate
 from pipeline.settings import DSN_ENV
-from rootdx.demo import _PARENT
 from rootdx.embedded import Broker, Postgres
+from rootdx.program import PARENT
 from tests.support.report import ROOT
 
 READY_S = 60.0
@@ -164,7 +164,7 @@ class Stage:
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", *arguments, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=file, stderr=file,
-                env={**os.environ, "PYTHONPATH": str(ROOT), DSN_ENV: self.dsn, _PARENT: str(os.getpid())},
+                env={**os.environ, "PYTHONPATH": str(ROOT), DSN_ENV: self.dsn, PARENT: str(os.getpid())},
             )  # fmt: skip
         child = Child(name, process, log, psutil.Process(process.pid))
         self.children.append(child)
@@ -172,14 +172,14 @@ class Stage:
 
     async def writer(self, settings: Path, profile: Path | None = None) -> Child:
         """A writer that is connected; under the profiler if `profile` names where its profile goes."""
-        how = ["rootdx.cli"] if profile is None else ["tests.bench.profiled", str(profile)]
+        how = ["rootdx"] if profile is None else ["tests.bench.profiled", str(profile)]
         child = await self.start("writer", *how, "writer", "--config", str(settings))
         await child.hears("bus connected")
         return child
 
     async def gateway(self, settings: Path, profile: Path | None = None) -> Child:
         """A gateway that is connected to the bus."""
-        how = ["rootdx.cli"] if profile is None else ["tests.bench.profiled", str(profile)]
+        how = ["rootdx"] if profile is None else ["tests.bench.profiled", str(profile)]
         child = await self.start("gateway", *how, "gateway", "--config", str(settings))
         await child.hears("bus connected")
         return child

@@ -223,7 +223,7 @@ async def _start_writer(bench: Bench) -> None:
     dsn += ("&" if "?" in dsn else "?") + "tcp_user_timeout=3000"
     with (bench.folder / "writer.log").open("ab") as log:
         bench.writer = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "rootdx.cli", "writer", "--config", str(file),
+            sys.executable, "-m", "rootdx", "writer", "--config", str(file),
             stdout=log, stderr=log, cwd=ROOT, env={**os.environ, "ROOTDX_STORE_DSN": dsn},
         )  # fmt: skip
 

@@ -170,6 +170,24 @@ async def test_a_dead_device_delays_no_other() -> None:
     assert sum(int(tally.missing.sum()) for tally in tallies) == 0
 
 
+async def test_a_device_that_always_has_more_does_not_hold_up_the_end() -> None:
+    spool = MemorySpool()
+
+    async def chatter(opening: Opening) -> AsyncIterator[Reading]:
+        while True:
+            await asyncio.sleep(0.002)
+            yield Reading((rows(opening),))
+
+    task = start({ASSET: scripted(lambda opening: Talk(partial(chatter, opening)))}, spool)
+    await spool.until(lambda s: s.rows() > 10)
+    began = time.monotonic()
+    task.cancel()
+    await asyncio.wait({task}, timeout=10)
+    assert task.done()
+    assert time.monotonic() - began < gateway.BOUNDARY_S + 1
+    assert spool.expected() == spool.rows() + spool.missing()
+
+
 async def test_after_a_kill_the_counts_are_those_of_what_became_durable() -> None:
     spool = MemorySpool()
     async with serving(RawModbus()) as port:

@@ -318,9 +318,10 @@ async def test_turns_go_round_in_the_order_of_the_seats_and_survive_a_cancellati
 
     async def ask(seat: Seat, requests: int) -> None:
         for _ in range(requests):
-            async with turns.taken(seat):
-                order.append(seat.number)
-                await asyncio.sleep(0)
+            await turns.take(seat)
+            order.append(seat.number)
+            await asyncio.sleep(0)
+            turns.give_back()
 
     tasks = [asyncio.create_task(ask(seat, 3)) for seat in reversed(seats)]
     await asyncio.sleep(0)

@@ -33,7 +33,7 @@ def test_help_of_every_command_has_an_example(command: list[str]) -> None:
 
 def run(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ROOTDX_")}
-    command = [sys.executable, "-m", "rootdx.cli", *arguments]
+    command = [sys.executable, "-m", "rootdx", *arguments]
     return subprocess.Popen(
         command, cwd=ROOT, env=clean | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

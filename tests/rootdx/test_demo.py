@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.plain, pytest.mark.timeout(240)]
 
 def demo(folder: Path, *arguments: str, lang: str = "en_US.UTF-8") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "rootdx.cli", "demo", "--folder", str(folder), *arguments],
+        [sys.executable, "-m", "rootdx", "demo", "--folder", str(folder), *arguments],
         cwd=ROOT, env={**os.environ, "LANG": lang, "LC_ALL": lang}, capture_output=True, text=True, timeout=200,
         check=False,
     )  # fmt: skip
@@ -66,7 +66,7 @@ def test_a_recording_is_stored_cell_by_cell(tmp_path: Path) -> None:
 def test_a_killed_demo_is_cleaned_up_by_the_next() -> None:
     with reachable_folder() as folder:
         first = subprocess.Popen(
-            [sys.executable, "-m", "rootdx.cli", "demo", "--folder", str(folder / "demo")],
+            [sys.executable, "-m", "rootdx", "demo", "--folder", str(folder / "demo")],
             cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + 60

@@ -111,7 +111,7 @@ def test_one_record_is_verified_on_its_own(own_shop: Shop) -> None:
 
 def test_exit_codes_are_those_of_the_process(own_shop: Shop) -> None:
     environment = {**os.environ, **own_shop.environment("reader")}
-    command = [sys.executable, "-m", "rootdx.cli"]
+    command = [sys.executable, "-m", "rootdx"]
     ask(own_shop.dsn, "ALTER TABLE rootdx.compliance_record DISABLE TRIGGER USER")
     ask(own_shop.dsn, "UPDATE rootdx.compliance_record SET author = 'x' WHERE number = 1")
     running = {
