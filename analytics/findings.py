@@ -3,14 +3,14 @@
 * Only rows that can change something are looked at one by one: a quiet subject costs nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from analytics.alarm import Alarm, AlarmSettings, Entry, Kind, Row, on_row
 from analytics.detector import Scores
-from analytics.result import Bools, Floats, silent
+from analytics.result import Bools, Floats
 from analytics.table import Table
 
 
@@ -62,37 +62,43 @@ def rung(
         alarm = alarms.get(subject, Alarm())
         if not loud[index] and alarm.is_idle:
             continue
-        told = _telling(scores.score[:, index], table.normal, alarm, from_row)
-        rows = _rows(table, scores.score[:, index], told, live_from_ns)
+        rows = _Rows(table, scores.score[:, index], from_row, live_from_ns)
         changed[subject], found = _walked(subject, settings, alarm, rows)
         findings += found
     return Rung(changed, tuple(sorted(findings, key=lambda one: (one.row, one.subject))))
 
 
-def _rows(table: Table, column: Floats, rows: range, live_from_ns: int) -> Iterator[tuple[int, Row]]:
-    for row in rows:
-        ts_ns = int(table.ts_ns[row])
-        suppressed = not bool(table.normal[row])
-        yield row, Row(ts_ns, float(column[row]), live=ts_ns >= live_from_ns, suppressed=suppressed)
+class _Rows:
+    """The new rows of one subject."""
+
+    def __init__(self, table: Table, column: Floats, from_row: int, live_from_ns: int) -> None:
+        self._table, self._column, self._live_from_ns = table, column, live_from_ns
+        self.first, self.end = from_row, len(column)
+        self._loud = np.flatnonzero(np.greater(column, 1) & table.normal)
+
+    def next_loud(self, row: int) -> int:
+        """The first row from here on that can raise, `end` when there is none."""
+        place = int(np.searchsorted(self._loud, row))
+        return int(self._loud[place]) if place < len(self._loud) else self.end
+
+    def __getitem__(self, row: int) -> Row:
+        ts_ns = int(self._table.ts_ns[row])
+        suppressed = not bool(self._table.normal[row])
+        return Row(ts_ns, float(self._column[row]), live=ts_ns >= self._live_from_ns, suppressed=suppressed)
 
 
-def _walked(
-    subject: str, settings: AlarmSettings, alarm: Alarm, rows: Iterable[tuple[int, Row]]
-) -> tuple[Alarm, list[Finding]]:
+def _walked(subject: str, settings: AlarmSettings, alarm: Alarm, rows: _Rows) -> tuple[Alarm, list[Finding]]:
+    """Every row that can change the alarm: of one that is not active, and not on its way there, only loud ones."""
     findings: list[Finding] = []
-    for row, given in rows:
-        alarm, entries = on_row(alarm, settings, given)
+    row = rows.first
+    while True:
+        if not alarm.active and not alarm.run:
+            row = rows.next_loud(row)
+        if row >= rows.end:
+            return alarm, findings
+        alarm, entries = on_row(alarm, settings, rows[row])
         findings += [Finding(subject, row, entry) for entry in entries]
-    return alarm, findings
-
-
-def _telling(column: Floats, normal: Bools, alarm: Alarm, from_row: int) -> range:
-    """The rows from the first that can change the alarm."""
-    if not alarm.is_idle or alarm.suppressed:
-        return range(from_row, len(column))
-    with silent():
-        first = np.flatnonzero((column[from_row:] > 1) & normal[from_row:])
-    return range(from_row + int(first[0]), len(column)) if len(first) else range(0)
+        row += 1
 
 
 @dataclass(frozen=True, slots=True)

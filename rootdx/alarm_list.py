@@ -144,11 +144,14 @@ async def rates(db: Connection, site: Site, machine: str | None, span: Span) -> 
     columns = [column("figure"), column("value", "number"), column("target")]
     worst: list[list[Cell]] = [[one.name, one.share] for one in alarm_rates.shares(sources)]
     levels: list[list[Cell]] = [[one.name, one.share] for one in alarm_rates.shares([row[4] for row in told])]
+    share, zone = column("share", "share", "1"), site.zone.key
     return [
-        Table("rates", say("alarms.rates"), columns, rows, site.zone.key, reasons=True, notes=notes),
-        Table("sources", say("alarms.sources"), [column("source"), column("share", "share", "1")], worst, site.zone.key),
-        Table("priorities", say("alarms.priorities"), [column("priority"), column("share", "share", "1")], levels,
-              site.zone.key, notes=[say("alarms.priorities_target")]),
+        Table("rates", say("alarms.rates"), columns, rows, zone, reasons=True, notes=notes),
+        Table("sources", say("alarms.sources"), [column("source"), share], worst, zone),
+        Table(
+            "priorities", say("alarms.priorities"), [column("priority"), share], levels, zone,
+            notes=[say("alarms.priorities_target")],
+        ),
     ]  # fmt: skip
 
 

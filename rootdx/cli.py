@@ -22,6 +22,7 @@ from rootdx import demo as demo_plant, doctor as doctor_checks, passwords, quara
 from rootdx.commands import (
     alarms,
     analytics,
+    backtest,
     browse,
     cycles,
     enter,
@@ -46,7 +47,7 @@ app = typer.Typer(
     help="Shop-floor data platform for root-process plants: device to hypertable, exactly once.",
 )
 quarantine_app = typer.Typer(no_args_is_help=True, help="What could not be stored: look at it, retry it, take it out.")
-for one in (gateway.app, writer.app, analytics.app, notify.app, simulate.app):
+for one in (gateway.app, writer.app, analytics.app, notify.app, simulate.app, backtest.app):
     app.add_typer(one)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(cycles.app, name="cycles")
