@@ -109,11 +109,11 @@ def backtest(  # the detector, what it rests on, how it rings, and the truth
         from_ns: rows before it are memory, and count for nothing.
     """
     scores = detector.examine(table, learned)
-    first_ns = int(table.ts_ns[0]) if from_ns is None and len(table) else from_ns or 0
-    rung = tuple(one for one in episodes(table, scores, alarm) if one.raised_ns >= first_ns)
-    last_ns = int(table.ts_ns[-1]) if len(table) else first_ns
-    days = max(0.0, (last_ns - first_ns) / DAY_NS)
-    counted = table.ts_ns >= first_ns
+    counted = table.ts_ns >= (-(2**62) if from_ns is None else from_ns)
+    moments = table.ts_ns[counted]
+    first_ns, last_ns = (int(moments[0]), int(moments[-1])) if len(moments) else (0, 0)
+    rung = tuple(one for one in episodes(table, scores, alarm) if len(moments) and one.raised_ns >= first_ns)
+    days = (last_ns - first_ns) / DAY_NS
     rows = np.bincount(table.group[counted], minlength=len(table.groups)).tolist()
     hits = Counter(table.groups[int(table.group[one.row])] for one in rung)
     return Outcome(
@@ -121,7 +121,7 @@ def backtest(  # the detector, what it rests on, how it rings, and the truth
         episodes=rung,
         days=days,
         per_day=_ratio(len(rung), days, PER_DAY),
-        by_day=_by_day(rung, first_ns, last_ns),
+        by_day=_by_day(rung, first_ns, last_ns) if len(moments) else {},
         by_group={name: (hits[name], count) for name, count in zip(table.groups, rows, strict=True) if count},
         by_subject=dict(Counter(one.subject for one in rung).most_common()),
         judgement=None if labels is None else judge(table, rung, labels, tolerance_ns, days),

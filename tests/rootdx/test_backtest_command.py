@@ -45,7 +45,7 @@ def test_two_settings_stand_side_by_side_with_a_plot(shop: Shop, tmp_path: Path)
     settings, plot = tmp_path / "try.toml", tmp_path / "plot.png"
     settings.write_text(SETTINGS)
     names = ("--settings", str(settings), "--detector", "biscuit", "--detector", "narrow")
-    rows = figures(shop, "--machine", "dc1", *names, "--budget", "24", "--plot", str(plot), *ALL)
+    rows = figures(shop, "--machine", "dc1", *names, "--budget", "1", "--plot", str(plot), *ALL)
     told = {row["figure"]: (row["biscuit"], row["narrow"]) for row in rows}
     assert min(told["alarms"]) > 0
     assert told["alarms"][0] != told["alarms"][1]
