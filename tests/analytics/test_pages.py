@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from analytics.alarm import AlarmSettings
 from analytics.checks import RequiredCheck
 from analytics.entries import KINDS, read_csv
 from analytics.life import LifeCounter
 from analytics.records import Profiles
+from analytics.watching import View, watchings
 
 ROOT = Path(__file__).resolve().parents[2] / "analytics"
 
@@ -20,7 +22,9 @@ def samples(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("module", ["watch", "entries", "records", "elements"])
+@pytest.mark.parametrize(
+    "module", ["watch", "entries", "records", "elements", "watching", "alarm", "detection", "backtest"]
+)
 def test_module_has_its_page_beside_it(module: str) -> None:
     assert (ROOT / f"{module}.py").exists()
     assert (ROOT / f"{module}.md").read_text(encoding="utf-8").startswith(f"# {module}")
@@ -32,6 +36,15 @@ def test_life_counters_checks_and_profiles_of_the_pages_parse() -> None:
     profiles, checks = samples("records.md", "toml")
     assert Profiles.model_validate(tomllib.loads(profiles)).profile["casting"].kinds
     assert [RequiredCheck.model_validate(table) for table in tomllib.loads(checks)["check"]]
+
+
+def test_detectors_of_the_page_parse_and_show_every_shared_key() -> None:
+    (sample,) = samples("watching.md", "toml")
+    tables = tomllib.loads(sample)["detector"]
+    found = watchings(tables, ["hpdc_shot"], "watching.md")
+    assert [one.name for one in found] == ["metal", "shots"]
+    assert {key for table in tables for key in table} >= View.model_fields.keys() - {"baseline"}
+    assert set(tables[0]["alarm"]) == AlarmSettings.model_fields.keys()
 
 
 def test_the_csv_of_the_page_is_read(tmp_path: Path) -> None:

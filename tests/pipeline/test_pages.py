@@ -17,7 +17,7 @@ from tests.support.spine import T0_NS
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = (
     "pipeline/wire", "pipeline/spool", "pipeline/ledger", "pipeline/writer", "pipeline/forwarder", "pipeline/plant",
-    "pipeline/settings", "rootdx/quarantine", "rootdx/doctor", "rootdx/embedded",
+    "pipeline/settings", "rootdx/quarantine", "rootdx/doctor", "rootdx/embedded", "rootdx/notify",
 )  # fmt: skip
 
 
@@ -48,8 +48,18 @@ def test_settings_page_shows_every_key_with_its_default() -> None:
     shown = keys(tomllib.loads(re.sub(r"^# (\w+ = .*)$", r"\1", sample, flags=re.MULTILINE)))
     known = keys(Settings().model_dump(mode="json"))
     assert shown.keys() == known.keys()
-    assert {name for name in known if known[name] is None} == {"bus.user", "bus.password_file", "store.password_file"}
+    assert {name for name in known if known[name] is None} == {
+        "bus.user", "bus.password_file", "store.password_file", "notify.quiet", "notify.smtp.user",
+        "notify.smtp.password_file",
+    }  # fmt: skip
     assert all(shown[name] == value for name, value in known.items() if value is not None)
+
+
+def test_the_notify_page_is_what_the_program_takes() -> None:
+    (sample,) = samples("rootdx/notify.md", "toml")
+    made = Settings.model_validate(tomllib.loads(sample)).notify
+    assert [step.after_min for step in made.step] == [0, 15]
+    assert made.smtp.security == "starttls"
 
 
 @pytest.mark.parametrize("page", ["pipeline/spool.md", "pipeline/forwarder.md", "pipeline/writer.md"])
@@ -68,7 +78,7 @@ def test_plant_page_shows_every_key() -> None:
     Plant.model_validate(tomllib.loads(plant))
     data = tomllib.loads(machine)
     assert data.keys() == MachineFile.model_fields.keys()
-    assert data["tag"][0].keys() == Tag.model_fields.keys()
+    assert {key for tag in data["tag"] for key in tag} == Tag.model_fields.keys()  # no tag can have all of them
     assert data["waveform"][0].keys() == WaveformEntry.model_fields.keys()
     assert data["waveform"][0]["channel"][0].keys() == Channel.model_fields.keys()
     MachineFile.model_validate(data)
