@@ -26,7 +26,7 @@ from analytics.machines import Watched
 from analytics.result import Ints
 from analytics.signature import resembling
 from analytics.table import Table
-from analytics.watching import Watching
+from analytics.watching import Watching, unattended
 from pipeline import metrics
 from pipeline.database import translated
 from pipeline.errors import RootdxError
@@ -97,20 +97,24 @@ class Detection:
         self._store = AlarmStore(db)
         self._seats: dict[int, list[Seat]] = {}
 
-    async def enter(self, machine: Watched, asset_id: int, newest_ns: int) -> None:
-        """Begins to watch a machine.
+    async def enter(self, machine: Watched, asset_id: int, span_ns: tuple[int, int]) -> None:
+        """Begins to watch a machine whose rows cover a span.
 
         Raises:
             ConfigError: a baseline cannot be read, or is of something else.
             Unavailable: what the server says.
         """
-        seats = [await self._seat(machine, asset_id, one, newest_ns) for one in machine.detectors]
+        watched = machine.detectors
+        if not watched and self._settings.unattended == "watch":
+            polled = [one.variable.name for one in await tagged(self._db, asset_id, ()) if np.isfinite(one.every_s)]
+            watched = unattended([one.kind for one in machine.processes], polled)
+        seats = [await self._seat(machine, asset_id, one, span_ns) for one in watched]
         standing = await self._store.standing([seat.detector_id for seat in seats])
         for seat in seats:
             seat.standing = standing.get(seat.detector_id, set())
         self._seats[asset_id] = seats
 
-    async def _seat(self, machine: Watched, asset_id: int, watching: Watching, newest_ns: int) -> Seat:
+    async def _seat(self, machine: Watched, asset_id: int, watching: Watching, span_ns: tuple[int, int]) -> Seat:
         entered = await self._store.enter(asset_id, watching)
         view = watching.view
         tags = () if watching.is_of_cycles else tuple(await tagged(self._db, asset_id, view.of))
@@ -121,7 +125,7 @@ class Detection:
             asset=machine.asset,
             watching=watching,
             detector_id=entered.detector_id,
-            seen_to_ns=max(entered.seen_to_ns, newest_ns - history_ns),
+            seen_to_ns=max(entered.seen_to_ns, span_ns[0] - 1, span_ns[1] - history_ns),
             learned=None if view.baseline is None else read_baseline(view.baseline).groups,
             kind=view.on if watching.is_of_cycles else machine.processes[0].kind if machine.processes else "",
             standing=set(),

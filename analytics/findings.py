@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def rung(
         alarm = alarms.get(subject, Alarm())
         if not loud[index] and alarm.is_idle:
             continue
-        rows = _Rows(table, scores.score[:, index], from_row, live_from_ns)
+        rows = _Rows(table, scores.score[:, index], from_row, live_from_ns, 1 - settings.deadband)
         changed[subject], found = _walked(subject, settings, alarm, rows)
         findings += found
     return Rung(changed, tuple(sorted(findings, key=lambda one: (one.row, one.subject))))
@@ -71,15 +71,29 @@ def rung(
 class _Rows:
     """The new rows of one subject."""
 
-    def __init__(self, table: Table, column: Floats, from_row: int, live_from_ns: int) -> None:
+    def __init__(self, table: Table, column: Floats, from_row: int, live_from_ns: int, clears_at: float) -> None:
         self._table, self._column, self._live_from_ns = table, column, live_from_ns
         self.first, self.end = from_row, len(column)
         self._loud = np.flatnonzero(np.greater(column, 1) & table.normal)
+        self._other = np.flatnonzero(~np.greater(column, clears_at) | ~table.normal)
+        self._live = int(np.searchsorted(table.ts_ns, live_from_ns))
 
     def next_loud(self, row: int) -> int:
         """The first row from here on that can raise, `end` when there is none."""
         place = int(np.searchsorted(self._loud, row))
         return int(self._loud[place]) if place < len(self._loud) else self.end
+
+    def still_loud(self, row: int, alarm: Alarm) -> int:
+        """The first row from here on that may change more of an active alarm than its peak."""
+        place = int(np.searchsorted(self._other, row))
+        other = int(self._other[place]) if place < len(self._other) else self.end
+        is_settled = alarm.told or alarm.acked or alarm.is_aside
+        return other if is_settled or other <= self._live else max(row, self._live)
+
+    def passed(self, alarm: Alarm, row: int, until: int) -> Alarm:
+        """An active alarm after rows that change nothing but its peak."""
+        peak = max(alarm.peak, float(self._column[row:until].max()))
+        return replace(alarm, peak=peak, held_ns=0, last_ns=int(self._table.ts_ns[until - 1]))
 
     def __getitem__(self, row: int) -> Row:
         ts_ns = int(self._table.ts_ns[row])
@@ -88,12 +102,16 @@ class _Rows:
 
 
 def _walked(subject: str, settings: AlarmSettings, alarm: Alarm, rows: _Rows) -> tuple[Alarm, list[Finding]]:
-    """Every row that can change the alarm: of one that is not active, and not on its way there, only loud ones."""
+    """Every row that can change the alarm: of one that is quiet the loud ones, of one that rings the others."""
     findings: list[Finding] = []
     row = rows.first
     while True:
         if not alarm.active and not alarm.run:
             row = rows.next_loud(row)
+        elif alarm.active and not alarm.run and not alarm.suppressed:
+            until = rows.still_loud(row, alarm)
+            if until > row:
+                alarm, row = rows.passed(alarm, row, until), until
         if row >= rows.end:
             return alarm, findings
         alarm, entries = on_row(alarm, settings, rows[row])

@@ -186,7 +186,7 @@ class Watch:
             )
         self._tracks[asset_id] = tracks
         if not self._shared:
-            await self._detection.enter(machine, asset_id, span[1])
+            await self._detection.enter(machine, asset_id, span)
         kind = machine.processes[0].kind if machine.processes else None
         self._accounted[asset_id] = Accounted(asset_id, kind, tags, *span)
 

@@ -61,6 +61,30 @@ class Watching(Frozen):
         return self.view.on != TAGS
 
 
+CONTEXTS: Final = ("recipe", "part", "die", "mold")
+"""Kinds of context that a machine without any [[detector]] is judged apart by."""
+
+
+def unattended(kinds: Sequence[str], roles: Sequence[str]) -> tuple[Watching, ...]:
+    """What watches a machine for which nobody has configured anything: every kind of its cycles, and its line.
+
+    Args:
+        kinds: processes that it runs.
+        roles: of its tags that are read at an interval.
+
+    >>> [one.name for one in unattended(["hpdc_shot"], ["metal.temp"])]
+    ['hpdc_shot', 'line']
+    """
+    rings = {"refractory_s": 3600.0, "priority": "low"}
+    tables: list[dict[str, Any]] = [
+        {"kind": "adaptive", "name": kind, "on": kind, "by": list(CONTEXTS), "alarm": rings} for kind in kinds
+    ]
+    if roles:
+        rings = rings | {"on_delay_s": 60.0}
+        tables.append({"kind": "gap", "name": "line", "of": list(roles), "alarm": rings})
+    return watchings(tables, kinds, "unattended")
+
+
 def watchings(tables: Sequence[Mapping[str, Any]], kinds: Sequence[str], place: str) -> tuple[Watching, ...]:
     """The `[[detector]]` tables of a machine that runs processes of these kinds.
 
@@ -75,7 +99,7 @@ def watchings(tables: Sequence[Mapping[str, Any]], kinds: Sequence[str], place: 
         if one.is_of_cycles and one.view.on not in kinds:
             known = ", ".join(map(repr, (TAGS, *kinds)))
             raise ConfigError(f"{place}: [[detector]] {one.name!r}: on = {one.view.on!r}; expected one of {known}")
-        if one.detector.learns and one.view.baseline is None:
+        if one.detector.needs_baseline and one.view.baseline is None:
             raise ConfigError(
                 f"{place}: [[detector]] {one.name!r}: {one.detector.kind} needs baseline = a file; make it with "
                 f"rootdx learn"

@@ -128,6 +128,8 @@ class AnalyticsSettings(Frozen):
     """Alarms of a machine that rise within this time have one cause: the first of them rings."""
     history_d: PositiveFloat = 7.0
     """A new detector looks at rows this far back; they never ring."""
+    unattended: Literal["watch", "leave"] = "watch"
+    """A machine whose file has no [[detector]] is watched by what needs no setting, or left alone."""
 
 
 class Webhook(Frozen):

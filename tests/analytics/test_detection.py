@@ -227,3 +227,11 @@ async def test_scores_of_tags_are_kept_by_the_minute(plain_dsn: str) -> None:
     assert {second for second, _ in scores} == {0}
     assert len(scores) > MINUTES - 6
     assert np.isfinite([score for _, score in scores]).all()
+
+
+async def test_a_machine_nobody_configured_is_watched_from_the_first_day(plain_dsn: str) -> None:
+    watch = LIVE.model_copy(update={"unattended": "watch"})
+    rows = await told(plain_dsn, batches(cell().window, 60.0), settings=watch)
+    seats = ask(plain_dsn, "SELECT name, kind FROM rootdx.detector ORDER BY 1")
+    assert seats == [("hpdc_shot", "adaptive"), ("line", "gap")]
+    assert {row[2] for row in rows} == {"metal.temp"}, "the thermometer that broke, and no other tag"

@@ -22,23 +22,25 @@ def table_of(values: list[float], off: set[int] = frozenset()) -> Table:  # type
     return table
 
 
-@given(settings_of, columns, st.sets(st.integers(0, 59)), st.integers(0, 59))
+@given(settings_of, columns, st.sets(st.integers(0, 59)), st.integers(0, 59), st.integers(0, 60))
 def test_skipping_quiet_rows_changes_nothing(
-    settings: AlarmSettings, values: list[float], off: set[int], cut: int
+    settings: AlarmSettings, values: list[float], off: set[int], cut: int, live_s: int
 ) -> None:
     table = table_of(values, {one for one in off if one < len(values)})
     scores = Scores(("x1",), np.where(table.normal[:, None], table.value, np.nan))
     alarm, plain = Alarm(), []
     for row, ts_ns in enumerate(table.ts_ns.tolist()):
-        alarm, entries = on_row(
-            alarm, settings, Row(ts_ns, float(scores.score[row, 0]), suppressed=not table.normal[row])
-        )
+        suppressed, live = not table.normal[row], ts_ns >= live_s * 10**9
+        given_row = Row(ts_ns, float(scores.score[row, 0]), live=live, suppressed=suppressed)
+        alarm, entries = on_row(alarm, settings, given_row)
         plain += entries
     parts = []
     alarms: dict[str, Alarm] = {}
     for first, last in ((0, min(cut, len(values))), (min(cut, len(values)), len(values))):
         part = table.take(slice(0, last))
-        found = rung(part, Scores(("x1",), scores.score[:last]), settings, alarms, from_row=first)
+        found = rung(
+            part, Scores(("x1",), scores.score[:last]), settings, alarms, from_row=first, live_from_ns=live_s * 10**9
+        )
         alarms |= found.alarms
         parts += [one.entry for one in found.findings]
     assert repr(parts) == repr(plain)

@@ -17,7 +17,7 @@ from pipeline.settings import AnalyticsSettings, StoreSettings
 from pipeline.store import DECLARED, Accepted, Commit, Store
 from tests.support.simulated import ORIGIN_NS
 
-QUICK = AnalyticsSettings(every_s=0.01, patience_s=1e6)
+QUICK = AnalyticsSettings(every_s=0.01, patience_s=1e6, unattended="leave")
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ Nothing is served and nothing waits: a simulator is a pure function of simulated
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, cast
@@ -67,6 +67,53 @@ def simulated(
     return Simulated(Window("test/plant/line/machine", to_ns(0.0), to_ns(until_s), series, waves), cycles)
 
 
+def pieces(  # noqa: PLR0913  # what `simulated` takes, and how it is cut
+    made: Model,
+    until_s: float,
+    *,
+    piece_s: float,
+    overlap_s: float,
+    every_s: float = 1.0,
+    seed: int = 7,
+    faults: Sequence[Fault] = (),
+    bursts: bool = False,
+) -> Iterator[Window]:
+    """The machine over a time too long for one window: pieces of `piece_s`, each with the end of that before it."""
+    timeline = Faults(tuple(faults), seed)
+    machine = made.make(seed, timeline)
+    before: dict[str, Series] = {}
+    waves: dict[str, tuple[Waveform, ...]] = {}
+    for begin_s in np.arange(0.0, until_s, piece_s).tolist():
+        end_s = min(begin_s + piece_s, until_s)
+        times = np.arange(begin_s + 0.37 * every_s, end_s, every_s)
+        rows = [machine.sample(t) for t in times.tolist()]
+        first_ns = to_ns(max(0.0, begin_s - overlap_s))
+        series = {
+            signal.role: _series(signal, made, timeline, times, [row[signal.name] for row in rows], every_s)
+            for signal in made.signals
+            if signal.name in rows[0]
+        }
+        series = {role: _joined(before.get(role), one, first_ns) for role, one in series.items()}
+        if bursts:
+            new = _waves(machine, end_s, begin_s)
+            waves = {
+                role: (*(w for w in waves.get(role, ()) if w.ts_ns >= first_ns), *new.get(role, ()))
+                for role in {*waves, *new}
+            }
+        yield Window("test/plant/line/machine", first_ns, to_ns(end_s), series, waves)
+        before = series
+
+
+def _joined(before: Series | None, new: Series, first_ns: int) -> Series:
+    if before is None:
+        return new
+    kept = before.between(first_ns, 2**62)
+    return Series(
+        np.concatenate([kept.ts_ns, new.ts_ns]), np.concatenate([kept.value, new.value]),
+        np.concatenate([kept.quality, new.quality]), new.every_s,
+    )  # fmt: skip
+
+
 def _read(
     machine: Machine, times: "np.ndarray[tuple[int], np.dtype[np.float64]]", until_s: float
 ) -> tuple[list[dict[str, float]], list[Cycle]]:
@@ -80,9 +127,9 @@ def _read(
     return rows, ended
 
 
-def _waves(machine: Machine, until_s: float) -> dict[str, tuple[Waveform, ...]]:
+def _waves(machine: Machine, until_s: float, from_s: float = 0.0) -> dict[str, tuple[Waveform, ...]]:
     found: dict[str, tuple[Waveform, ...]] = {}
-    for burst in cast("BurstingMachine", machine).bursts(0.0, until_s):
+    for burst in cast("BurstingMachine", machine).bursts(from_s, until_s):
         role, period_ns = burst.name.replace("_", "."), round(burst.period_s * SECOND_NS)
         wave = Waveform("test", burst.name, to_ns(burst.start_s), period_ns, burst.channels, burst.value)
         found[role] = (*found.get(role, ()), wave)
