@@ -54,7 +54,7 @@ class _Times(_Array):
         return np.asarray((super().load(data) + EPOCH_US) * 1000)
 
 
-def take_arrays(cursor: psycopg.AsyncCursor[tuple[Any, ...]]) -> None:
+def take_arrays(cursor: psycopg.AsyncCursor[tuple[Any, ...]] | psycopg.Cursor[tuple[Any, ...]]) -> None:
     """Makes a binary cursor return arrays as NumPy arrays."""
     for name, loader in (("int4", _Int4), ("int8", _Int8), ("float8", _Float8), ("timestamptz", _Times)):
         cursor.adapters.register_loader(types[name].array_oid, loader)

@@ -60,6 +60,11 @@ class Detector(Frozen, ABC):
     """Changes with every change of its scores."""
 
     @property
+    def needs_baseline(self) -> bool:
+        """Whether these settings say nothing without one; overridden where the settings can hold all that is needed."""
+        return self.learns
+
+    @property
     @abstractmethod
     def memory(self) -> int:
         """Rows of the same group before a row that decide its scores."""

@@ -49,6 +49,8 @@ class Table:
         normal: (n,) whether a row may enter a baseline and may ring: the machine runs, no warm-up, no trial shot.
         every_s: interval of the grid; infinite for cycles.
         rows: raw rows by variable, for what a grid cannot tell; empty for cycles.
+        fresh: first row whose score will be read; those before are there to be remembered, and a detector may save the
+            work of scoring them.
     """
 
     ts_ns: Ints
@@ -59,6 +61,7 @@ class Table:
     normal: Bools = field(default_factory=lambda: np.ones(0, dtype=np.bool_))
     every_s: float = np.inf
     rows: Mapping[str, Series] = field(default_factory=dict)
+    fresh: int = 0
 
     @classmethod
     def of(
@@ -99,13 +102,14 @@ class Table:
         return np.asarray(self.value[:, self.names.index(name)])
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> "Table":
-        """Some of the rows, in order."""
+        """Some of the rows, in order; all of them fresh."""
         return replace(
             self,
             ts_ns=self.ts_ns[rows],
             value=self.value[rows],
             group=self.group[rows],
             normal=self.normal[rows],
+            fresh=0,
         )
 
     def select(self, names: tuple[str, ...]) -> "Table":

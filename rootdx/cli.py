@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from collectors.probe import probe as probe_machine
+from collectors.probe import ProbeRow, probe as probe_machine
 from collectors.protocols import MachineFile
 from pipeline import migrate as migration
 from pipeline.errors import ConfigError
@@ -28,11 +28,13 @@ from rootdx.commands import (
     enter,
     gateway,
     kpi,
+    learn,
     notify,
     recompute,
     record,
     simulate,
     standing,
+    tags,
     writer,
 )
 from rootdx.invocation import run as _run
@@ -47,9 +49,10 @@ app = typer.Typer(
     help="Shop-floor data platform for root-process plants: device to hypertable, exactly once.",
 )
 quarantine_app = typer.Typer(no_args_is_help=True, help="What could not be stored: look at it, retry it, take it out.")
-for one in (gateway.app, writer.app, analytics.app, notify.app, simulate.app, backtest.app):
+for one in (gateway.app, writer.app, analytics.app, notify.app, simulate.app, backtest.app, learn.app):
     app.add_typer(one)
 app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(tags.app, name="tags")
 app.add_typer(cycles.app, name="cycles")
 app.add_typer(alarms.app, name="alarms")
 app.add_typer(kpi.app, name="kpi")
@@ -87,7 +90,7 @@ def probe(
     file: Annotated[Path, typer.Argument(help="Machine file.")],
     wait_s: Annotated[float, typer.Option("--wait", help="Longest wait for the device, seconds.")] = 5.0,
 ) -> None:
-    """Reads every tag of a machine once and shows what it says: for commissioning."""
+    """Reads every tag of a machine once, and one of each burst, and shows what they say: for commissioning."""
     machine = load(file, MachineFile)
     rows = _run(probe_machine(machine, wait_s=wait_s))
     table = Table(title=say("probe.title", name=machine.name, asset=machine.path))
@@ -103,9 +106,9 @@ def probe(
         table.add_column(say(column))
     for row in rows:
         raw = "" if row.raw is None else str(row.raw)
-        value = "" if row.value is None else f"{row.value:g}"
         plausible = say("probe.yes" if row.plausible else "probe.no")
-        table.add_row(row.name, raw, value, row.unit, _quality(row.quality), plausible, row.error or "")
+        remark = " ".join(part for part in (row.burst, row.error) if part)
+        table.add_row(row.name, raw, _said(row), row.unit, _quality(row.quality), plausible, remark)
     Console().print(table)
     raise typer.Exit(0 if all(row.plausible for row in rows) else 1)
 
@@ -231,6 +234,12 @@ def seconds(text: str) -> float:
     if found is None:
         raise ConfigError(f"--for {text!r}: expected a duration as 60s, 2min or 1h")
     return float(found[1]) * {"m": 60.0, "min": 60.0, "h": 3600.0}.get(found[2] or "s", 1.0)
+
+
+def _said(row: ProbeRow) -> str:
+    """The number, what it means, or the text."""
+    number = "" if row.value is None else f"{row.value:g}"
+    return f"{number} = {row.text}" if number and row.text else number or row.text
 
 
 def _quality(code: int | None) -> str:

@@ -199,7 +199,7 @@ def _spooled(file: Path) -> tuple[int, int, float]:
 async def _machine(asset: str, machine: Machine[Any]) -> Finding:
     subject = say("doctor.machine", asset=asset.rpartition("/")[2])
     try:
-        rows = await probe(machine, wait_s=_WAIT_S)
+        rows = await probe(machine, wait_s=_WAIT_S, bursts=False)
     except RootdxError as error:
         return Finding("failed", subject, str(error))
     good = sum(row.quality is not None and row.quality < BAD_BIT for row in rows)

@@ -15,7 +15,18 @@ from collections.abc import Awaitable, Callable
 import psutil
 from rich.console import Console
 
-from tests.bench import gateway_cpu, latency, live_cycles, memory, outage, spool_to_store, year
+from tests.bench import (
+    detector_speed,
+    frames,
+    gateway_cpu,
+    joint_speed,
+    latency,
+    live_cycles,
+    memory,
+    outage,
+    spool_to_store,
+    year,
+)
 from tests.bench.figures import Figure
 from tests.bench.stage import Invalid, Stage, Wish, staged
 from tests.support.report import write_report
@@ -29,6 +40,9 @@ ALL: dict[str, Measurement] = {
     "memory": memory.measure,
     "live_cycles": live_cycles.measure,
     "year": year.measure,
+    "detector_speed": detector_speed.measure,
+    "joint_speed": joint_speed.measure,
+    "frames": frames.measure,
 }
 ELSEWHERE = ("spool_to_store", "outage")
 """Also measured on the server of --dsn."""

@@ -14,7 +14,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "rootdx" / "commands.md").read_tex
 LINES = [
     line for block in re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()
 ]
-OURS = ("cycles", "kpi", "record", "enter", "life", "checks", "trace", "recompute")
+OURS = ("cycles", "kpi", "record", "enter", "life", "checks", "trace", "recompute", "alarms", "backtest", "learn")
 
 
 def command_of(words: list[str]) -> tuple[list[str], list[str], Any]:

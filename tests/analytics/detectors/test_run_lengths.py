@@ -122,4 +122,4 @@ def test_detectors_and_kernels_say_the_same() -> None:
     np.testing.assert_allclose(5 * found.score[known, 0], np.maximum(sums.upper, sums.lower)[known], atol=1e-9)
     assert found.since is not None
     for row in np.flatnonzero(found.score[:, 0] >= 1):
-        assert found.since[row, 0] == sums.shift(row).start + 1
+        assert found.since[row, 0] == sums.shift(int(row)).start + 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analytics.change_point import change_points, pettitt
-from analytics.data_quality import Samples, spike_score, stuck
+from analytics.data_quality import spike_score, stuck
 from analytics.detectors.gap import Gap
 from analytics.detectors.implausible_time import ImplausibleTime
 from analytics.detectors.limits import Limits
@@ -19,6 +19,7 @@ from analytics.detectors.short_run import ShortRun
 from analytics.detectors.spike import Spike
 from analytics.detectors.stuck import Stuck
 from analytics.table import Table, Variable
+from analytics.time_series import Samples
 from analytics.window import Series
 
 
