@@ -180,6 +180,11 @@ class AlarmStore:
         for entry in entries:
             await self._journal(alarm_id, priority, entry, None, None)
 
+    async def cycle_start(self, cycle_id: int) -> int | None:
+        """When a cycle began, µs; None when it is no more."""
+        rows = await self._all("SELECT rootdx.us(start_ts) FROM rootdx.cycle WHERE cycle_id = %s", [cycle_id])
+        return rows[0][0] if rows else None
+
     async def last_done(self, detector_id: int, subject: str) -> tuple[int, str, str] | None:
         """When an alarm was last acknowledged with words, by whom, and the words."""
         rows = await self._all(_DONE, [detector_id, subject])

@@ -8,8 +8,7 @@
 """
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,8 +17,8 @@ import psycopg
 from analytics import explanation
 from analytics.alarm import Alarm, Entry, Kind
 from analytics.alarm_store import AlarmStore, Raised, Scored
-from analytics.baseline import read_baseline
-from analytics.detector import Arrays, Scores
+from analytics.baseline import Baseline
+from analytics.detector import Scores
 from analytics.feature_table import Grid, Tagged, Wish, grid_s, of_cycles, of_tags, phases, tagged
 from analytics.findings import Episode, episodes, rung
 from analytics.machines import Watched
@@ -51,7 +50,7 @@ class Seat:
         watching: the detector, what it looks at, how it rings.
         detector_id: in the store.
         seen_to_ns: rows and cycles up to here have been judged.
-        learned: its baseline, by group.
+        baseline: what it learned.
         kind: process whose signatures explain it.
         standing: subjects whose alarm is not idle, as far as this process knows.
         tags: columns, where it looks at tags.
@@ -64,7 +63,7 @@ class Seat:
     watching: Watching
     detector_id: int
     seen_to_ns: int
-    learned: Mapping[str, Arrays] | None
+    baseline: Baseline | None
     kind: str
     standing: set[str]
     tags: tuple[Tagged, ...] = ()
@@ -126,7 +125,7 @@ class Detection:
             watching=watching,
             detector_id=entered.detector_id,
             seen_to_ns=max(entered.seen_to_ns, span_ns[0] - 1, span_ns[1] - history_ns),
-            learned=None if view.baseline is None else read_baseline(view.baseline).groups,
+            baseline=watching.baseline(),
             kind=view.on if watching.is_of_cycles else machine.processes[0].kind if machine.processes else "",
             standing=set(),
             tags=tags,
@@ -191,7 +190,7 @@ class Detection:
         return Shown(table, memory, None, to_ns - 1)
 
     async def _judge(self, seat: Seat, shown: Shown, now_ns: int) -> None:
-        scores = seat.watching.detector.examine(shown.table, seat.learned)
+        shown, scores = _examined(seat, shown)
         loud = bool(np.any(np.greater(scores.score[shown.first :], 1)))
         live_from_ns = now_ns - round(self._settings.live_s * _NS)
         with translated():
@@ -232,10 +231,18 @@ class Detection:
             "on": seat.watching.view.on,
             "moves": explanation.told_moves(moved),
             "resembles": resembling(seat.kind, moved),
-            "window": [told["since"], told["at"]],
+            "window": [await self._began(shown, told["since"]), told["at"]],
             **({} if shown.cycle_id is None else {"cycle_id": int(shown.cycle_id[row])}),
             **({} if last is None else {"last": {"at": last[0] // 1000, "who": last[1], "text": last[2]}}),
         }
+
+    async def _began(self, shown: Shown, since_us: int) -> int:
+        """Where the raw rows begin that show it, µs: of a cycle that ended then its start."""
+        if shown.cycle_id is None:
+            return since_us
+        row = int(np.searchsorted(shown.table.ts_ns, since_us * 1000))
+        start = await self._store.cycle_start(int(shown.cycle_id[min(row, len(shown.table) - 1)]))
+        return since_us if start is None else start
 
     async def _moves(self, seat: Seat, since_ns: int, at_ns: int) -> list[explanation.Move]:
         """How far everything had moved, with the rows before it that this takes."""
@@ -253,7 +260,7 @@ class Detection:
             shown = await self._tags(seat, max(from_ns, to_ns - MOST_NS), to_ns + 1)
         if shown.first >= len(shown.table):
             return
-        scores = seat.watching.detector.examine(shown.table, seat.learned)
+        shown, scores = _examined(seat, shown)
         late = [one for one in episodes(shown.table, scores, seat.watching.view.alarm) if one.row >= shown.first]
         with translated():
             async with self._db.transaction():
@@ -263,6 +270,14 @@ class Detection:
                         told = await self._facts(seat, shown, scores, one.subject, one.row, entry)
                         await self._store.note(seat.detector_id, seat.watching.view.alarm.priority, one, entry, told)
                 await self._store.write_scores(seat.detector_id, _highest(shown, scores))
+
+
+def _examined(seat: Seat, shown: Shown) -> tuple[Shown, Scores]:
+    """The rows as the detector learned them, and what it says."""
+    if seat.baseline is None:
+        return shown, seat.watching.detector.examine(shown.table)
+    shown = replace(shown, table=seat.baseline.arranged(shown.table, str(seat.watching.view.baseline)))
+    return shown, seat.watching.detector.examine(shown.table, seat.baseline.groups)
 
 
 def _noted(episode: Episode) -> Entry:

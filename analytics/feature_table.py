@@ -2,8 +2,8 @@
 
 * A table holds [start, end) and, before it, the `memory` rows of every group that has rows in it: the same rows give
   the same scores whatever range they are read with.
-* Cycles: closed ones in order of their starts (then lanes), a row each at its start. A cycle with a flag (warm-up,
-  aborted, gap, recipe changed) or with a `trial` in its context is not normal.
+* Cycles: closed ones in order of their ends (then lanes), a row each at its end, when it can be judged first. A cycle
+  with a flag (warm-up, aborted, gap, recipe changed) or with a `trial` in its context is not normal.
 * Tags: a tick each `every_s`, at whole multiples of it since 1970. At a tick stands the last row at or before it, NaN
   when that is bad or older than a tag's interval allows.
 """
@@ -57,7 +57,7 @@ class Cycles:
 
     Attributes:
         table: memory and range.
-        first: the first row that begins in the range.
+        first: the first row that lies in the range.
         cycle_id: (n,) of each row.
         why: (n,) what keeps a row out, as `warm_up`; empty where it is normal.
     """
@@ -87,7 +87,7 @@ class _Row:
     """A cycle as it comes from the server; `values` of the kinds of context that make its group."""
 
     cycle_id: int
-    start_us: int
+    end_us: int
     lane: str
     values: tuple[str, ...]
     why: str
@@ -96,7 +96,7 @@ class _Row:
 
 
 async def of_cycles(db: Connection, wish: Wish, start_ns: int, end_ns: int) -> Cycles:
-    """Closed cycles that start in [start_ns, end_ns), and the memory before them.
+    """Closed cycles that end in [start_ns, end_ns), and the memory before them.
 
     A feature that a cycle does not have, or has no value of, is NaN. Limits and units are those of the newest set of
     features among these cycles. A group is named `mold=8412 | recipe=A`.
@@ -112,7 +112,7 @@ async def of_cycles(db: Connection, wish: Wish, start_ns: int, end_ns: int) -> C
         absent = [kind for kind in wish.by if kind not in held]
         group = {"held": json.dumps(held, ensure_ascii=False), "absent": absent, "most": wish.memory}
         before += await _rows(db, _MEMORY, wish, {"first": first_us, **group})
-    every = sorted([*before, *rows], key=lambda row: (row.start_us, row.lane))
+    every = sorted([*before, *rows], key=lambda row: (row.end_us, row.lane))
     table = _table(every, await _variables(db, wish, every), wish.by)
     return Cycles(
         table, len(before), np.array([row.cycle_id for row in every], dtype=np.int64), tuple(r.why for r in every)
@@ -125,9 +125,9 @@ async def _rows(db: Connection, query: str, wish: Wish, args: Mapping[str, Any])
         async with db.cursor(binary=True) as cursor:
             take_arrays(cursor)
             await cursor.execute(query.encode(), {"asset": wish.asset_id, "kind": wish.kind, **args})
-            async for cycle_id, start_us, lane, context, flags, set_id, features in cursor:
+            async for cycle_id, end_us, lane, context, flags, set_id, features in cursor:
                 values = tuple(str(context.get(kind) or "") for kind in wish.by)
-                found.append(_Row(cycle_id, start_us, lane, values, _why(flags, context), set_id, features))
+                found.append(_Row(cycle_id, end_us, lane, values, _why(flags, context), set_id, features))
     return found
 
 
@@ -169,7 +169,7 @@ def _table(rows: Sequence[_Row], columns: _Columns, by: Sequence[str]) -> Table:
     contexts = sorted({row.values for row in rows}) or [("",) * len(by)]
     number = {values: place for place, values in enumerate(contexts)}
     return Table(
-        ts_ns=np.array([row.start_us for row in rows], dtype=np.int64) * 1000,
+        ts_ns=np.array([row.end_us for row in rows], dtype=np.int64) * 1000,
         variables=columns.variables,
         value=value,
         group=np.array([number[row.values] for row in rows], dtype=np.int64),
@@ -279,13 +279,13 @@ async def phases(db: Connection, wish: Wish, names: Sequence[str], start_ns: int
 
 
 _SELECT: Final = """
-    SELECT cycle_id, rootdx.us(start_ts), lane, context, flags, set_id, array_replace(value, NULL, 'NaN'::float8)
+    SELECT cycle_id, rootdx.us(end_ts), lane, context, flags, set_id, array_replace(value, NULL, 'NaN'::float8)
     FROM rootdx.cycle
     WHERE asset_id = %(asset)s AND kind = %(kind)s AND end_ts IS NOT NULL AND set_id IS NOT NULL"""
-_RANGE: Final = f"{_SELECT} AND start_ts >= rootdx.at_us(%(first)s) AND start_ts < rootdx.at_us(%(last)s)"
-_MEMORY: Final = f"""{_SELECT} AND start_ts < rootdx.at_us(%(first)s) AND context @> %(held)s::jsonb
+_RANGE: Final = f"{_SELECT} AND end_ts >= rootdx.at_us(%(first)s) AND end_ts < rootdx.at_us(%(last)s)"
+_MEMORY: Final = f"""{_SELECT} AND end_ts < rootdx.at_us(%(first)s) AND context @> %(held)s::jsonb
       AND NOT EXISTS (SELECT FROM unnest(%(absent)s::text[]) AS a(kind) WHERE coalesce(context->>a.kind, '') <> '')
-    ORDER BY start_ts DESC, lane DESC LIMIT %(most)s"""
+    ORDER BY end_ts DESC, lane DESC LIMIT %(most)s"""
 _SETS: Final = "SELECT set_id, names, units, lows, highs FROM rootdx.feature_set WHERE set_id = ANY(%s) ORDER BY set_id"
 _TAGS: Final = "SELECT tag_id, name, role, unit, low, high, every_s FROM rootdx.tag WHERE asset_id = %s ORDER BY tag_id"
 _PHASES: Final = """

@@ -94,12 +94,12 @@ def load_machines(folder: Path) -> tuple[Plant, list[Watched]]:
         ConfigError: names file, table, key and what was expected, or the roles that are missing.
     """
     plant, machines = load_folder(folder, Machine[_AnySource])
-    found = [watched(asset, machine, str(folder)) for asset, machine in machines.items()]
+    found = [watched(asset, machine, folder) for asset, machine in machines.items()]
     return plant, [one for one in found if one.processes or one.detectors or METER in one.roles]
 
 
-def watched(asset: str, machine: Machine[Any], where: str) -> Watched:
-    """One machine with its processes.
+def watched(asset: str, machine: Machine[Any], folder: Path) -> Watched:
+    """One machine of a plant folder, with its processes and detectors.
 
     Raises:
         ConfigError: as `load_machines`.
@@ -107,7 +107,7 @@ def watched(asset: str, machine: Machine[Any], where: str) -> Watched:
     roles = frozenset(
         [tag.role for tag in machine.tag if tag.role] + [wave.role for wave in machine.waveform if wave.role]
     )
-    place = f"{where}: {machine.path}"
+    place = f"{folder}: {machine.path}"
     processes = tuple(_process(place, number, table) for number, table in enumerate(machine.cycle, 1))
     twice = [kind for kind, times in Counter(one.kind for one in processes).items() if times > 1]
     if twice:
@@ -126,7 +126,7 @@ def watched(asset: str, machine: Machine[Any], where: str) -> Watched:
     }
     lives = _parsed(LifeCounter, machine.life, f"{place}: [[life]]")
     checks = _parsed(RequiredCheck, machine.check, f"{place}: [[check]]")
-    detectors = watchings(machine.detector, [one.kind for one in processes], place)
+    detectors = watchings(machine.detector, [one.kind for one in processes], place, folder)
     return Watched(asset, machine.name, processes, roles, bursts, lives, checks, detectors)
 
 

@@ -41,7 +41,7 @@ class Table:
     """Rows of variables.
 
     Attributes:
-        ts_ns: (n,) int64, never falling: of a grid the tick, of a cycle its start.
+        ts_ns: (n,) int64, never falling: of a grid the tick, of a cycle its end.
         variables: (k) what the columns are.
         value: (n, k) float64, NaN where there is no good value.
         group: (n,) int64, number of the context of a row, an index into `groups`.

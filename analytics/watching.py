@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import Field, PositiveFloat, TypeAdapter, ValidationError, model_validator
 
 from analytics.alarm import AlarmSettings
+from analytics.baseline import Baseline, read_baseline
 from analytics.known_detectors import AnyDetector
 from pipeline.errors import ConfigError
 from pipeline.faults import explain
@@ -60,6 +62,18 @@ class Watching(Frozen):
         """Whether it judges features of cycles."""
         return self.view.on != TAGS
 
+    def baseline(self) -> Baseline | None:
+        """What it learned; None when it needs nothing.
+
+        Raises:
+            ConfigError: the file cannot be read, or is of another detector; says what to do.
+        """
+        if self.view.baseline is None:
+            return None
+        found = read_baseline(self.view.baseline)
+        found.fits(self.detector, None, str(self.view.baseline))
+        return found
+
 
 CONTEXTS: Final = ("recipe", "part", "die", "mold")
 """Kinds of context that a machine without any [[detector]] is judged apart by."""
@@ -85,13 +99,15 @@ def unattended(kinds: Sequence[str], roles: Sequence[str]) -> tuple[Watching, ..
     return watchings(tables, kinds, "unattended")
 
 
-def watchings(tables: Sequence[Mapping[str, Any]], kinds: Sequence[str], place: str) -> tuple[Watching, ...]:
-    """The `[[detector]]` tables of a machine that runs processes of these kinds.
+def watchings(
+    tables: Sequence[Mapping[str, Any]], kinds: Sequence[str], place: str, folder: Path = Path()
+) -> tuple[Watching, ...]:
+    """The `[[detector]]` tables of a machine that runs processes of these kinds; baselines lie beside its file.
 
     Raises:
         ConfigError: names table, key, value and what was expected.
     """
-    found = tuple(_watching(dict(table), f"{place}: [[detector]] {n}") for n, table in enumerate(tables, 1))
+    found = tuple(_watching(dict(table), f"{place}: [[detector]] {n}", folder) for n, table in enumerate(tables, 1))
     twice = [name for name, times in Counter(one.name for one in found).items() if times > 1]
     if twice:
         raise ConfigError(f"{place}: [[detector]] name = {twice[0]!r} appears twice; alarms are known by it")
@@ -107,10 +123,11 @@ def watchings(tables: Sequence[Mapping[str, Any]], kinds: Sequence[str], place: 
     return found
 
 
-def _watching(table: dict[str, Any], where: str) -> Watching:
+def _watching(table: dict[str, Any], where: str, folder: Path) -> Watching:
     shared = {key: table.pop(key) for key in list(table) if key in View.model_fields}
     shared.setdefault("name", str(table.get("kind", "detector")).replace(".", "-"))
     try:
-        return Watching(view=View.model_validate(shared), detector=_DETECTOR.validate_python(table))
+        view = View.model_validate(shared, context={"folder": folder})
+        return Watching(view=view, detector=_DETECTOR.validate_python(table))
     except ValidationError as error:
         raise ConfigError(explain(error, where)) from error

@@ -11,7 +11,6 @@ import numpy as np
 
 from analytics.alarm import AlarmSettings
 from analytics.backtest import DAY_NS, Label, Outcome, backtest
-from analytics.baseline import read_baseline
 from analytics.detector import Scores
 from analytics.feature_table import Grid, Wish, grid_s, of_cycles, of_tags, phases, tagged
 from analytics.findings import episodes
@@ -79,7 +78,7 @@ def chosen(names: Sequence[str], machine: Watched | None, file: Path | None) -> 
         kinds = [one.kind for one in machine.processes] if machine else []
         tables = load(file, SettingsFile).detector
         kinds += [str(table["on"]) for table in tables if "on" in table and machine is None]
-        told += watchings(tables, kinds, str(file))
+        told += watchings(tables, kinds, str(file), file.parent)
     told += [one for one in (machine.detectors if machine else ()) if one.name not in {t.name for t in told}]
     known = {one.name: one for one in told}
     missing = [name for name in names if name not in known]
@@ -142,14 +141,15 @@ def tried(watching: Watching, table: Table, against: Against, from_ns: int | Non
     """Runs a setting over a table.
 
     Raises:
-        ConfigError: its baseline cannot be read.
+        ConfigError: its baseline cannot be read, or is of something else.
     """
-    file = watching.view.baseline
+    baseline = watching.baseline()
+    table = table if baseline is None else baseline.arranged(table, str(watching.view.baseline))
     outcome = backtest(
         table,
         watching.detector,
         watching.view.alarm,
-        learned=None if file is None else read_baseline(file).groups,
+        learned=None if baseline is None else baseline.groups,
         labels=against.labels,
         tolerance_ns=round(against.tolerance_s * 1e9),
         from_ns=from_ns,

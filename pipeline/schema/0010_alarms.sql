@@ -100,6 +100,8 @@ CREATE TABLE notice (
 CREATE INDEX notice_waiting ON notice (due) WHERE sent IS NULL;
 COMMENT ON TABLE notice IS 'Who has been told of an alarm, over which channel, in which step of the escalation.';
 
+CREATE INDEX cycle_by_end ON cycle (asset_id, kind, end_ts);
+
 CREATE VIEW alarms AS
 SELECT a.alarm_id, s.path AS asset, d.name AS detector, d.kind, a.subject, a.state, a.active, a.priority,
        j.onset, j.ts AS raised, j.score, j.facts, j.told, j.replayed, coalesce(j.cause, j.entry_id) AS cause,
