@@ -22,6 +22,7 @@ from analytics.detector import Scores
 from analytics.feature_table import Grid, Tagged, Wish, grid_s, of_cycles, of_tags, phases, tagged
 from analytics.findings import Episode, episodes, rung
 from analytics.machines import Watched
+from analytics.profile_table import of_profiles
 from analytics.result import Ints
 from analytics.signature import resembling
 from analytics.table import Table
@@ -174,9 +175,11 @@ class Detection:
     ) -> Shown:
         view = seat.watching.view
         rows = seat.watching.detector.memory if memory is None else memory
-        found = await of_cycles(
-            self._db, Wish(seat.asset_id, view.on, () if every else view.of, view.by, rows), from_ns, to_ns
-        )
+        wish = Wish(seat.asset_id, view.on, () if every else view.of, view.by, rows)
+        if view.profile is None or every:
+            found = await of_cycles(self._db, wish, from_ns, to_ns)
+        else:
+            found = await of_profiles(self._db, seat.asset, wish, view.profile, from_ns, to_ns)
         last = int(found.table.ts_ns[-1]) if len(found.table) > found.first else from_ns - 1
         return Shown(found.table, found.first, found.cycle_id, last)
 
@@ -274,6 +277,7 @@ class Detection:
 
 def _examined(seat: Seat, shown: Shown) -> tuple[Shown, Scores]:
     """The rows as the detector learned them, and what it says."""
+    shown = replace(shown, table=replace(shown.table, fresh=shown.first))
     if seat.baseline is None:
         return shown, seat.watching.detector.examine(shown.table)
     shown = replace(shown, table=seat.baseline.arranged(shown.table, str(seat.watching.view.baseline)))

@@ -21,7 +21,10 @@ from analytics.time_series import Samples, covered
 from analytics.window import SECOND_NS, Series, Window
 
 F_REACHED: Final = Formula("F-HT-01", "s", "1 time to temperature")
+F_LOAD: Final = Formula("0.2-MEAN", "K", "1 load")
 _RAMP_EVERY_S: Final = 15.0
+_SETTLED_S: Final = 600.0
+"""End of a soak over which the load is compared with the zones, s."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +87,8 @@ class Furnace(Process):
     lead_s: ClassVar[float] = 1800.0
     settle_s: ClassVar[float] = 120.0
 
-    def zone_roles(self, part: Literal["pv", "sp"]) -> tuple[str, ...]:
-        """Readings or setpoints of the control zones."""
+    def zone_roles(self, part: Literal["pv", "sp", "out"]) -> tuple[str, ...]:
+        """Readings, setpoints or outputs of the control zones."""
         return tuple(f"zone{n}.{part}" for n in range(1, self.zones + 1))
 
     def deviations(self, window: Window, phase: Phase | None) -> Deviations:
@@ -149,6 +152,19 @@ class Furnace(Process):
         table = np.array(zones)[:, np.isfinite(np.sum(zones, axis=0))]
         value = float(np.ptp(table.mean(axis=1))) if table.size else None
         return plain(value, Formula("0.2-SPREAD", "K"), Evidence(table.shape[1], 1.0, rows.worst))
+
+    def load_difference(self, window: Window, phase: Phase | None) -> dict[str, Result]:
+        """Load thermocouple 1 less the mean of the control zones over the end of a soak, K; nothing without it."""
+        if "load_tc.1" not in window:
+            return {}
+        if phase is None or phase.end_ns is None:
+            return {"load_difference": plain(None, F_LOAD)}
+        rows = window["load_tc.1"].between(
+            max(phase.start_ns, phase.end_ns - round(_SETTLED_S * SECOND_NS)), phase.end_ns
+        )
+        zones = [on(window[role], rows.ts_ns) + self.correction.get(role, 0.0) for role in self.zone_roles("pv")]
+        apart = rows.value + self.correction.get("load_tc.1", 0.0) - np.mean(zones, axis=0)
+        return {"load_difference": mean_of(Series(rows.ts_ns, apart, rows.quality, rows.every_s), "K")}
 
     def mass(self, which: Literal["load_kg", "fixture_kg"], window: Window) -> float | None:
         """Of the context, or the setting; kg."""

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, TypeAdapter, ValidationError, model_v
 from analytics.alarm import AlarmSettings
 from analytics.baseline import Baseline, read_baseline
 from analytics.known_detectors import AnyDetector
+from analytics.profile_table import Profile
 from pipeline.errors import ConfigError
 from pipeline.faults import explain
 from pipeline.plant import Beside, Frozen
@@ -33,6 +34,8 @@ class View(Frozen):
     """Of tags: only in these phases of the machine's first process; none: always."""
     every_s: PositiveFloat | None = None
     """Of tags: grid, s; none: the slowest of them."""
+    profile: Profile | None = None
+    """Of cycles: in place of their features a signal along the cycle, a column a position."""
     baseline: Beside | None = None
     """The file that `rootdx learn` writes."""
     alarm: AlarmSettings = AlarmSettings()
@@ -41,6 +44,8 @@ class View(Frozen):
     def _check(self) -> "View":
         if self.on == TAGS and self.by:
             raise ValueError(f"by = {list(self.by)} is for features of cycles; tags have no context of their own")
+        if self.profile is not None and (self.on == TAGS or self.of):
+            raise ValueError("profile is of cycles (on = their kind), and takes the place of `of`")
         if self.on != TAGS and (self.during or self.every_s is not None):
             raise ValueError('during and every_s are for on = "tags"')
         return self

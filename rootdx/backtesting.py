@@ -15,6 +15,7 @@ from analytics.detector import Scores
 from analytics.feature_table import Grid, Wish, grid_s, of_cycles, of_tags, phases, tagged
 from analytics.findings import episodes
 from analytics.machines import Watched, load_machines
+from analytics.profile_table import of_profiles
 from analytics.result import Result
 from analytics.table import Table
 from analytics.watching import Watching, watchings
@@ -112,6 +113,8 @@ async def stored(db: Connection, machine: Watched, watching: Watching, span: Spa
     first, last = (round(one.timestamp() * 1e6) * 1000 for one in (span.first, span.last))
     if watching.is_of_cycles:
         wish = Wish(asset_id, view.on, view.of, view.by, watching.detector.memory)
+        if view.profile is not None:
+            return (await of_profiles(db, machine.asset, wish, view.profile, first, last)).table, first
         return (await of_cycles(db, wish, first, last)).table, first
     tags = await tagged(db, asset_id, view.of)
     every_s = view.every_s or grid_s(tags)

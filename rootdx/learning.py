@@ -13,6 +13,7 @@ import numpy as np
 from analytics.baseline import Baseline, Origin, learned, outlying, write_baseline
 from analytics.feature_table import Wish, of_cycles
 from analytics.machines import Watched
+from analytics.profile_table import of_profiles
 from analytics.table import Table
 from analytics.watching import Watching
 from pipeline.errors import BadData, ConfigError
@@ -74,7 +75,10 @@ async def stored(db: Connection, machine: Watched, watching: Watching, span: Spa
         if not found:
             raise BadData(say("backtest.nothing", machine=machine.asset))
         wish = Wish(found[0][0], watching.view.on, watching.view.of, watching.view.by)
-        cycles = await of_cycles(db, wish, first, last)
+        if watching.view.profile is None:
+            cycles = await of_cycles(db, wish, first, last)
+        else:
+            cycles = await of_profiles(db, machine.asset, wish, watching.view.profile, first, last)
         table, excluded = cycles.table, Counter(why for why in cycles.why if why)
     else:
         table, begin = await backtesting.stored(db, machine, watching, span)

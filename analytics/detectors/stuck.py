@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
@@ -29,6 +29,8 @@ class Stuck(Detector):
     stands still; without it that is not asked.
     """
 
+    learns: ClassVar[bool] = True
+
     kind: Literal["stuck"] = "stuck"
     least_s: PositiveFloat = 600.0
     """Shortest time that counts as stuck."""
@@ -38,6 +40,11 @@ class Stuck(Detector):
     """In the variable's unit; none: of the variable's own configuration."""
     longest_rows: PositiveInt = 900
     """How far back is looked: on a grid so fine that these rows are shorter than `least_s`, they are the limit."""
+
+    @property
+    def needs_baseline(self) -> bool:
+        """No: it may have one."""
+        return False
 
     @property
     def memory(self) -> int:

@@ -45,6 +45,7 @@ class BatchFurnace(Furnace):
     """With rules: cooling has ended below this, Cel."""
 
     heating: ClassVar[str] = "RAMP"
+    process_version: ClassVar[str] = "2"
     """Name of the phase that heats."""
 
     def roles(self) -> Roles:
@@ -87,6 +88,7 @@ class BatchFurnace(Furnace):
         found |= self.ramp_features(window, heating)
         found |= self.soak_features(window, soak, "soak")
         found["soak_temp_mean"] = mean_of(during(window["zone1.pv"], soak), "Cel")
+        found |= self.load_difference(window, soak)
         if self.zones > 1:
             found["zone_spread"] = self.spread(window, soak)
         found |= self.more_features(segment, window)

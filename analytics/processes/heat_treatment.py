@@ -4,7 +4,7 @@
 * While the probe burns off, and until it has recovered, nothing is computed from it.
 """
 
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 from pydantic import FiniteFloat, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -25,6 +25,10 @@ _OPTIONAL: Final = (
     "overtemp.pv", "load_tc.1", "probe.mv", "probe.temp", "burn_off", "atm.cp", "quench.temp", "agit.rpm", "agit.amp",
     "power", "energy",
 )  # fmt: skip
+_GAS: Final = (
+    ("probe.mv", "probe_mv_mean", "mV"), ("probe.impedance", "probe_impedance", "kOhm"),
+    ("gas.enrich", "enrich_mean", "L/min"), ("atm.dp", "dew_point_mean", "Cel"),
+)  # fmt: skip
 _OIL_BEFORE_S: Final = 60.0
 
 
@@ -32,6 +36,7 @@ class SealedQuench(Furnace):
     """A load of a sealed-quench furnace."""
 
     kind: Literal["sealed_quench"] = "sealed_quench"
+    process_version: ClassVar[str] = "2"
 
     segment_by: Literal["state", "rules"] = "state"
     """Phases from a state number (state), or from setpoint, doors and elevator (rules)."""
@@ -69,12 +74,13 @@ class SealedQuench(Furnace):
         zones = (*self.zone_roles("pv"), *self.zone_roles("sp"), *self.load_sensors)
         markers = (self.state_role,) if by_state else rules
         bits = ("door2", "elevator_down") if by_state else ()
+        more = (*self.zone_roles("out"), *(role for role, *_ in _GAS if role not in _OPTIONAL))
         helping = ("batch",) if by_state else ("batch", "atm.cp_sp", *self.zone_roles("pv")[1:])
         return Roles(
             markers=markers,
             mandatory=tuple(role for role in zones if role not in {*markers, *helping}),
             optional_markers=helping,
-            optional=tuple(role for role in (*_OPTIONAL, *bits) if role not in self.load_sensors),
+            optional=tuple(role for role in (*_OPTIONAL, *more, *bits) if role not in self.load_sensors),
         )
 
     def cycles(self, window: Window) -> tuple[Segment, ...]:
@@ -98,6 +104,12 @@ class SealedQuench(Furnace):
             found |= self.soak_features(window, segment.phase(name), name.lower())
         if self.zones > 1:
             found["zone_spread"] = self.spread(window, soaked)
+        found |= self.load_difference(window, soaked)
+        found |= {
+            f"zone{n}_output_mean": mean_of(during(window[role], soaked), "%")
+            for n, role in enumerate(self.zone_roles("out"), 1)
+            if role in window
+        }
         if "overtemp.pv" in window:
             zone = window[f"zone{self.overtemp_zone}.pv"]
             found["overtemp_difference"] = difference(during(window["overtemp.pv"], soaked), zone, "K")
@@ -119,8 +131,12 @@ class SealedQuench(Furnace):
                 found[f"{carbon}_max"] = extreme_of(rows, "%{wt}", "max")
         if "probe.mv" in window and "probe.temp" in window:
             found |= self._probe(between(segment, "BOOST", "DIFFUSE"), window)
-        found |= self._case(between(segment, "BOOST", "DIFFUSE"), window, found.get("diffuse_carbon_mean"))
-        return found
+        carburised = between(segment, "BOOST", "DIFFUSE")
+        for role, name, unit in _GAS:
+            if role in window:
+                rows = self._believed(during(window[role], carburised), window)
+                found[name] = mean_of(rows, unit, self.least_probe_coverage)
+        return found | self._case(carburised, window, found.get("diffuse_carbon_mean"))
 
     def _probe(self, phase: Phase | None, window: Window) -> dict[str, Result]:
         """F-HT-07 and F-HT-08 of the probe, row by row, and how far the controller's carbon is from it."""

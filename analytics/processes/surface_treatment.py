@@ -26,6 +26,13 @@ TANKS: Final = (
 F_ORDER: Final = Formula("SEQUENCE", "1")
 F_ENERGY: Final = Formula("RECTIFIER-ENERGY", "kW.h")
 F_DIP: Final = Formula("F-SUR-09", "uS/cm", "1 rise")
+F_DOSE: Final = Formula("F-SUR-04", "1/(A.h)", "1 shots")
+_BATH: Final = (
+    ("bath1.temp", "bath_temp_mean", "Cel"), ("bath1.ph", "bath_ph_mean", "[pH]"),
+    ("bath1.cond", "bath_cond_mean", "mS/cm"), ("bath1.level", "bath_level_mean", "mm"),
+    ("bath1.heater", "heater_mean", "%"), ("filter.dp", "filter_dp_mean", "kPa"),
+    ("rinse1.flow", "rinse_flow_mean", "L/min"),
+)  # fmt: skip
 
 
 class PlatingLine(Process):
@@ -66,6 +73,7 @@ class PlatingLine(Process):
 
     lead_s: ClassVar[float] = 3600.0
     settle_s: ClassVar[float] = 60.0
+    process_version: ClassVar[str] = "2"
 
     @model_validator(mode="after")
     def _known(self) -> "PlatingLine":
@@ -78,7 +86,7 @@ class PlatingLine(Process):
         """The hoist as marker; rectifiers and baths."""
         parts = ("volt", "ah", "ripple", "carrier")
         each = [f"rect{n}.{part}" for n in range(1, self.rectifiers + 1) for part in parts]
-        bath = ("bath1.temp", "bath1.ph", "bath1.cond", "rinse1.cond", "rinse1.flow", "rinse1.temp")
+        bath = (*(role for role, *_ in _BATH), "rinse1.cond", "rinse1.temp", "dose.pump_shots")
         return Roles(
             markers=("hoist.tank_id", "hoist.carrier_id"),
             mandatory=tuple(f"rect{n}.amp" for n in range(1, self.rectifiers + 1)),
@@ -103,12 +111,10 @@ class PlatingLine(Process):
         stay = segment.phase(self.main_tank)
         rectifier = self._rectifier(segment, stay, window)
         found |= self._coating(stay, rectifier, window)
-        for role, name, unit in (
-            ("bath1.temp", "bath_temp_mean", "Cel"), ("bath1.ph", "bath_ph_mean", "[pH]"),
-            ("bath1.cond", "bath_cond_mean", "mS/cm"),
-        ):  # fmt: skip
+        for role, name, unit in _BATH:
             if role in window:
                 found[name] = mean_of(during(window[role], stay), unit)
+        found |= self._dosing(stay, window)
         found |= self._rinse(segment, window)
         if segment.phase("BAKE") is not None and stay is not None and stay.end_ns is not None:
             begins_s = ((segment.phase("BAKE") or stay).start_ns - stay.end_ns) / SECOND_NS
@@ -177,6 +183,19 @@ class PlatingLine(Process):
             "charge_integrated": integrated,
             "charge_deviation": apart,
         }
+
+    def _dosing(self, stay: Phase | None, window: Window) -> dict[str, Result]:
+        """Shots of the dosing pump for each A.h of all rectifiers, while the carrier is in the main tank."""
+        counters = [f"rect{n}.ah" for n in range(1, self.rectifiers + 1)]
+        if "dose.pump_shots" not in window or any(role not in window for role in counters):
+            return {}
+        start_ns, end_ns = (0, None) if stay is None else (stay.start_ns, stay.end_ns)
+        charges = [gained(window[role], start_ns, end_ns, "A.h").value for role in counters]
+        shots = gained(window["dose.pump_shots"], start_ns, end_ns, "1")
+        charge = sum(one or 0.0 for one in charges)
+        known = shots.value is not None and None not in charges and charge > 0
+        value = (shots.value or 0.0) / charge if known else None
+        return {"dosing_per_ah": plain(value, F_DOSE, Evidence(shots.n_used, shots.coverage, shots.quality))}
 
     def _rinse(self, segment: Segment, window: Window) -> dict[str, Result]:
         """Peak of the rinse while the carrier is in it, how much it rose, and F-SUR-08."""

@@ -31,6 +31,7 @@ _MEANS: dict[str, tuple[str, str]] = {
     "wire_feed": ("wfs", "m/min"),
     "gas_flow": ("gas.flow", "L/min"),
     "travel": ("travel", "mm/s"),
+    "feeder_current": ("feeder.motor", "A"),
 }
 
 
@@ -38,6 +39,7 @@ class ArcSeam(Process):
     """A seam of a robot or a welder with a supervised power source."""
 
     kind: Literal["arc_seam"] = "arc_seam"
+    process_version: ClassVar[str] = "2"
 
     segment_by: Literal["current", "state"] = "current"
     """Phases from current, gas and travel (current), or from a state number (state)."""
@@ -93,7 +95,8 @@ class ArcSeam(Process):
         """The current, or the state number, as marker."""
         by_current = self.segment_by == "current"
         helping = ("gas.flow", "travel", "seam_id") if by_current else ("seam_id",)
-        optional = ("arc.u", "arc.i", "wfs", "gas.flow", "travel", "interpass.temp", "preheat.temp", "wire.total")
+        means = tuple(role for role, _ in _MEANS.values())
+        optional = (*means, "interpass.temp", "preheat.temp", "wire.total")
         marker = "arc.i" if by_current else "cycle.state"
         return Roles(
             markers=(marker,),

@@ -11,6 +11,7 @@ from analytics.alarm import AlarmSettings
 from analytics.checks import RequiredCheck
 from analytics.entries import KINDS, read_csv
 from analytics.life import LifeCounter
+from analytics.profile_table import Profile
 from analytics.records import Profiles
 from analytics.watching import View, watchings
 
@@ -39,11 +40,12 @@ def test_life_counters_checks_and_profiles_of_the_pages_parse() -> None:
 
 
 def test_detectors_of_the_page_parse_and_show_every_shared_key() -> None:
-    (sample,) = samples("watching.md", "toml")
-    tables = tomllib.loads(sample)["detector"]
-    found = watchings(tables, ["hpdc_shot"], "watching.md")
-    assert [one.name for one in found] == ["metal", "shots"]
-    assert {key for table in tables for key in table} >= View.model_fields.keys() - {"baseline"}
+    tables = [table for sample in samples("watching.md", "toml") for table in tomllib.loads(sample)["detector"]]
+    found = watchings(tables, ["hpdc_shot"], "watching.md", Path("plant"))
+    assert [one.name for one in found] == ["metal", "shots", "filling"]
+    assert {key for table in tables for key in table} >= View.model_fields.keys()
+    assert set(tables[2]["profile"]) == Profile.model_fields.keys()
+    assert found[2].view.baseline == Path("plant/dc1-filling.json")
     assert set(tables[0]["alarm"]) == AlarmSettings.model_fields.keys()
 
 
