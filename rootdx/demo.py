@@ -38,6 +38,8 @@ FIRST_ROW_S: Final = 60.0
 STOP_S: Final = 25.0
 SIMULATED: Final = {"dc1": "casting", "iq2": "heat_treatment", "weld1": "welding", "ni1": "surface_treatment"}
 """Machine file and the simulator that stands in for it."""
+FAULTS: Final = {"weld1": (("gas_loss", 60.0, 120.0), ("wire_slip", 600.0, 720.0)), "dc1": (("dosing", 300.0, 540.0),)}
+"""What goes wrong in every demo, by machine: type, from and to in simulated seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,8 @@ async def _simulate(plant: _Plant) -> None:
         where = ["--broker", f"127.0.0.1:{plant.broker_port}"] if model == "welding" else ["--port", str(port)]
         truth = ["--truth", str(plant.wish.folder / f"truth-{machine}.jsonl")]
         pace = ["--seed", str(plant.wish.seed), "--speed", str(plant.wish.speed)]
-        await _spawn(plant, machine, ["simulate", model, *where, *pace, *truth, *drop])
+        wrong = _faults(machine, plant.wish.folder / f"faults-{machine}.toml")
+        await _spawn(plant, machine, ["simulate", model, *where, *pace, *truth, *drop, *wrong])
 
 
 def _point(source: dict[str, Any], port: int, broker_port: int) -> None:
@@ -214,6 +217,15 @@ def _drop(data: dict[str, Any], folder: Path) -> list[str]:
     folder.mkdir(parents=True)
     data["waveform_source"]["folder"] = str(folder)
     return ["--drop", str(folder)]
+
+
+def _faults(machine: str, file: Path) -> list[str]:
+    """What goes wrong with a machine as a timeline, and the simulator's option that reads it."""
+    told = [{"type": kind, "start_s": start, "end_s": end} for kind, start, end in FAULTS.get(machine, ())]
+    if not told:
+        return []
+    file.write_text(tomli_w.dumps({"fault": told}), encoding="utf-8")
+    return ["--faults", str(file)]
 
 
 def _keep_old_rows(dsn: str) -> None:

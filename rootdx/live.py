@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import psycopg
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from rootdx.alarm_text import sentence
 from rootdx.texts import say
 
 REFRESH_S: Final = 1.0
@@ -29,6 +32,14 @@ _CYCLES: Final = """
            (array_agg(seconds ORDER BY start_ts DESC) FILTER (WHERE end_ts IS NOT NULL))[1],
            (array_agg(coalesce(verdict, '') ORDER BY start_ts DESC) FILTER (WHERE end_ts IS NOT NULL))[1]
     FROM rootdx.cycles GROUP BY asset, kind ORDER BY asset, kind"""
+_ALARMS: Final = """
+    SELECT asset, detector, priority, state, raised, facts FROM rootdx.alarms WHERE state <> 'normal'
+    ORDER BY active DESC, array_position(ARRAY['high', 'medium', 'low'], priority), raised DESC"""
+_ZONE: Final = ZoneInfo("Asia/Seoul")
+"""Of the demo's plant."""
+ALARMS: Final = 4
+"""Alarms shown."""
+_PRIORITIES: Final = {"high": "bold red", "medium": "yellow", "low": "cyan"}
 _VERDICTS: Final = {
     "pass": "green", "review": "yellow", "fail": "bold red", "incomplete": "yellow", "unverified": "yellow", "": "dim",
 }  # fmt: skip
@@ -55,6 +66,7 @@ class Sight:
     spool_bytes: int
     latest: list[tuple[Any, ...]]
     cycles: list[tuple[Any, ...]]
+    alarms: list[tuple[Any, ...]]
 
 
 async def show(dsn: str, folder: Path, console: Console, quiet: bool) -> None:  # noqa: FBT001  # passed on from the wish
@@ -80,8 +92,9 @@ def look(dsn: str, folder: Path) -> Sight:
         rows, lag_s, quarantined = db.execute(_STATE).fetchone() or (0, 0.0, 0)
         latest = db.execute(_LATEST).fetchall()
         cycles = db.execute(_CYCLES).fetchall()
+        alarms = db.execute(_ALARMS).fetchall()
     records, size = spooled(folder / "spool" / "spool.sqlite")
-    return Sight(int(rows), float(lag_s or 0), quarantined, records, size, latest, cycles)
+    return Sight(int(rows), float(lag_s or 0), quarantined, records, size, latest, cycles, alarms)
 
 
 def spooled(file: Path) -> tuple[int, int]:
@@ -104,7 +117,7 @@ def _line(sight: Sight, rate: float) -> str:
     return (
         f"{datetime.now().astimezone():%H:%M:%S}  {rate:,.0f} {say('live.rate')}  {sight.rows:,} {say('live.total')}  "
         f"{say('live.lag')} {sight.lag_s * 1000:.0f} ms  {say('live.spool')} {spool}  "
-        f"{say('live.quarantine')} {sight.quarantined}"
+        f"{say('live.quarantine')} {sight.quarantined}  {say('live.alarms')} {len(sight.alarms)}"
     )
 
 
@@ -121,7 +134,9 @@ def _picture(sight: Sight, rate: float, folder: Path) -> Panel:
     )  # fmt: skip
     hint = say("demo.stop_hint", service=folder / "pg_service.conf")
     return Panel(
-        Group(head, "", _machines(sight), "", _cycles(sight)), title=say("demo.title", name="ansan1"), subtitle=hint
+        Group(head, "", _machines(sight), "", _cycles(sight), "", _alarms(sight)),
+        title=say("demo.title", name="ansan1"),
+        subtitle=hint,
     )
 
 
@@ -163,4 +178,19 @@ def _cycles(sight: Sight) -> Table:
             "–" if lasted is None else f"{lasted:.1f} s",
             "–" if verdict is None else f"[{_VERDICTS[verdict]}]{say('verdict.' + (verdict or 'none'))}[/]",
         )  # fmt: skip
+    return table
+
+
+def _alarms(sight: Sight) -> Table:
+    """What stands, what matters most first, each with its reason in one sentence."""
+    table = Table(expand=True, box=None)
+    for key in ("live.alarms", "live.since", "live.why"):
+        table.add_column(say(key), no_wrap=key != "live.why")
+    for asset, detector, priority, state, raised, facts in sight.alarms[:ALARMS]:
+        name = f"[{_PRIORITIES[priority]}]{asset.rpartition('/')[2]} {detector}[/] {say(f'alarm.state.{state}')}"
+        table.add_row(name, f"{raised.astimezone(_ZONE):%H:%M:%S}", escape(sentence(facts, _ZONE)))
+    if not sight.alarms:
+        table.add_row("–", "", f"[dim]{say('alarms.none')}[/]")
+    elif len(sight.alarms) > ALARMS:
+        table.add_row(f"+ {len(sight.alarms) - ALARMS}", "", "[dim]rootdx alarms[/]")
     return table

@@ -47,9 +47,11 @@ class RawModbus:
     delay_s: float = 0.0
     requests: list[tuple[str, int, int]] = field(default_factory=list)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    connections: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
+        self.connections += 1
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 tid, _, length, unit = struct.unpack(">HHHB", await reader.readexactly(7))
@@ -176,8 +178,7 @@ class MemorySpool:
     """A spool that a test can fill, kill and look into."""
 
     def __init__(self, bodies: Sequence[Body] = (), notes: Mapping[str, str] | None = None) -> None:
-        self.notes: Mapping[str, str] = dict(notes or {})
-        self.kept: dict[str, str] = dict(notes or {})
+        self.notes: dict[str, str] = dict(notes or {})
         self.bodies: list[Body] = list(bodies)
         self.full = False
         self.delay_s = 0.0
@@ -189,14 +190,14 @@ class MemorySpool:
         if self.full:
             raise SpoolFull("no room")
         self.bodies.extend(bodies)
-        self.kept.update(notes)
+        self.notes.update(notes)
         self.appends += 1
         self.appended.set()
         return self.appends
 
     def after_a_kill(self) -> "MemorySpool":
         """What a process started after SIGKILL finds."""
-        return MemorySpool(copy.copy(self.bodies), dict(self.kept))
+        return MemorySpool(copy.copy(self.bodies), dict(self.notes))
 
     @property
     def batches(self) -> list[Batch]:

@@ -35,5 +35,5 @@ def test_a_protocol_has_a_page_that_names_every_key(source: type[Source]) -> Non
 
 
 def test_every_module_an_operator_meets_has_its_page() -> None:
-    known = {"files.md", "gateway.md", "modbus.md", "mqtt.md", "opcua.md", "sparkplug.md"}
+    known = {"deadband.md", "files.md", "gateway.md", "modbus.md", "mqtt.md", "opcua.md", "sparkplug.md"}
     assert known == {page.name for page in PAGES}

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from collectors import gateway
+from collectors import collector, gateway
+from collectors.collector import BOUNDARY_S, Collector
 from collectors.gateway import collect
 from collectors.source import Arrival, Missed, Opening, Reading, Source
 from collectors.stopping import ended
@@ -184,7 +185,7 @@ async def test_a_device_that_always_has_more_does_not_hold_up_the_end() -> None:
     task.cancel()
     await asyncio.wait({task}, timeout=10)
     assert task.done()
-    assert time.monotonic() - began < gateway.BOUNDARY_S + 1
+    assert time.monotonic() - began < BOUNDARY_S + 1
     assert spool.expected() == spool.rows() + spool.missing()
 
 
@@ -241,7 +242,7 @@ async def test_a_stop_stores_what_was_read_and_lets_the_session_acknowledge_it()
     await stopped(task)
     assert [batch.value[0] for batch in spool.batches] == [0, 1, 2]
     assert acknowledged == [0, 1, 2]
-    assert spool.kept[f"memory:{ASSET}"] == "2"
+    assert spool.notes[f"memory:{ASSET}"] == "2"
     assert spool.expected() == spool.rows() == 6
 
 
@@ -269,7 +270,7 @@ async def test_a_session_is_told_its_last_durable_memory() -> None:
 
 
 async def test_a_contradicted_file_stops_only_its_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "CONFIG_WAIT_S", 0.1)
+    monkeypatch.setattr(collector, "CONFIG_WAIT_S", 0.1)
     spool, tries = MemorySpool(), []
 
     def wrong(opening: Opening) -> Any:
@@ -361,15 +362,15 @@ async def test_tallies_keep_flowing_while_a_device_is_down() -> None:
         return Talk(words)
 
     one = scripted(script, "polled")
-    collector = gateway.Collector(ASSET, one, spool, "gw-1", lambda: now)
-    task = asyncio.create_task(collector.run())
+    mine = Collector(ASSET, one, spool, "gw-1", lambda: now)
+    task = asyncio.create_task(mine.run())
     await spool.until(lambda s: s.rows())
     up = False
     spool.appended.set()
     await spool.until(lambda s: s.events("device.unreachable"))
     for _ in range(5):
         now += 60 * SECOND
-        await collector.minute(now)
+        await mine.minute(now)
     assert spool.missing(Cause.UNREACHABLE) >= 2 * 60 * 4
     await stopped(task)
     assert spool.missing(Cause.UNREACHABLE) == 2 * 300

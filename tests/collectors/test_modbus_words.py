@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from collectors.collector import Collector
 from collectors.end_of_cycle import Trigger
-from collectors.gateway import Collector
 from collectors.scaling import Scaling
 from pipeline.model import Batch, Cause, Event, Quality, Severity
 from pipeline.plant import Tag
@@ -197,7 +197,7 @@ async def test_a_reconnect_neither_repeats_nor_skips_a_cycle() -> None:
         12.0,
         13.5,
     ]  # the counter fell from 9 to 8: it was set back, eight new cycles, one read
-    assert json.loads(spool.kept[f"memory:{ASSET}"])["cycle"] == {"count": 9}
+    assert json.loads(spool.notes[f"memory:{ASSET}"])["cycle"] == {"count": 9}
     tags = spool.tallies[0].tags
     assert tags == ("count", "peak", "serial")
     expected = np.zeros(3, np.int64)

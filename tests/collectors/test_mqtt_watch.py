@@ -7,9 +7,11 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
 from collectors.gateway import collect
+from collectors.mqtt_routes import fitting
 from pipeline import metrics
 from pipeline.model import Phase, Quality
 from rootdx.embedded import Broker
@@ -111,14 +113,53 @@ async def test_no_more_tags_than_allowed_and_no_name_twice(broker: Broker, base:
     assert {cause: counted(cause) - count for cause, count in before.items()} == dict.fromkeys(before, 1.0)
 
 
+async def test_a_hash_takes_in_every_level_below(broker: Broker, base: str) -> None:
+    pattern = [{"name": "{1}.{2}", "address": f"{base}/+/# v", "text": "{2}"}]
+    one = machine(source(broker, pattern=pattern), [])
+    async with Session(one, secrets.token_hex(6)) as session:
+        for below in ("oven/zone1/temp", "oven/zone1/temp", "oven/door", "oven", "press/a/b/c/d"):
+            await publish(broker, f"{base}/{below}", {"ts": TS_MS + len(below), "v": len(below)})
+        heard = await session.hear(4)
+    assert [name for name, *_ in rows(*heard)] == ["oven.zone1.temp", "oven.door", "oven", "press.a.b.c.d"]
+    assert [tag.text for reading in heard for tag in reading.found] == ["zone1.temp", "door", "", "a.b.c.d"]
+    assert one.source.still([tag for reading in heard for tag in reading.found]) == tuple(
+        tag for reading in heard for tag in reading.found
+    )
+
+
+def takes_in(levels: list[str], topic: list[str]) -> bool:
+    """The rules of MQTT 3.1.1, 4.7, one level after the other."""
+    if not levels or levels[0] == "#":
+        return bool(levels) or not topic
+    return bool(topic) and levels[0] in ("+", topic[0]) and takes_in(levels[1:], topic[1:])
+
+
+level = st.sampled_from(["a", "b", "$SYS", "", "a.b"])
+
+
+@given(st.lists(level | st.just("+"), min_size=1, max_size=4), st.booleans(), st.lists(level, min_size=1, max_size=5))
+def test_filters_mean_what_the_standard_says(levels: list[str], wild: bool, topic: list[str]) -> None:
+    levels = [*levels, "#"] if wild else levels
+    expected = takes_in(levels, topic) and not (levels[0] in ("+", "#") and topic[0].startswith("$"))
+    found = fitting("/".join(levels)).fullmatch("/".join(topic))
+    assert (found is not None) == expected
+    assert fitting("#").fullmatch("/".join(topic)) is None or not topic[0].startswith("$")
+    if found is not None:
+        assert len(found.groups()) == levels.count("+") + levels.count("#")
+
+
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
-        ({"name": "{1}", "address": "a/b v"}, "expected a '+' in the topic"),
+        ({"name": "{1}", "address": "a/b v"}, "expected a '+' or '#' in the topic"),
         ({"name": "x", "address": "a/+ v"}, "expected {1} in the name"),
         ({"name": "{1}", "address": "a/+/+ v"}, "expected {1} and {2}"),
         ({"name": "{1}", "address": "a/x+ v"}, "a whole level"),
-        ({"name": "{1}", "address": "a/# v"}, "json path"),
+        ({"name": "x", "address": "a/# v"}, "expected {1} in the name"),
+        ({"name": "{1}", "address": "a/#/b v"}, "json path"),
+        ({"name": "{1}", "address": "a# v"}, "json path"),
+        ({"name": "{1}", "address": "d/# v"}, "takes in the topic of tag 't0'"),
+        ({"name": "{1}", "address": "# v"}, "takes in the topic of tag 't0'"),
         ({"name": "{1}", "address": "d/+ v"}, "takes in the topic of tag 't0'"),
     ],
 )

@@ -16,7 +16,8 @@ from asyncua.ua.status_codes import StatusCodes
 from pydantic import ValidationError
 
 from collectors import opcua_session
-from collectors.opcua_items import Part, deadband_of, part_of
+from collectors.deadband import band_of
+from collectors.opcua_items import Part, part_of
 from pipeline.errors import Unavailable
 from pipeline.model import Event, Quality
 from rootdx.embedded import free_port
@@ -112,7 +113,7 @@ async def test_a_deadband_is_asked_of_the_server(device: Press) -> None:
 async def test_a_share_of_the_range_is_a_deadband_too() -> None:
     source = {"protocol": "opcua", "url": "opc.tcp://h:4840"}
     tag = {"address": "ns=2;i=1", "range": [100, 300], "deadband": "0.5 %"}
-    assert deadband_of(machine(source, [tag]).tag[0]) == 1.0
+    assert band_of(machine(source, [tag]).tag[0]) == 1.0
     for wrong, said in (
         ({"deadband": "1 %", "range": None}, "is a share of the range"),
         ({"deadband": 0}, "expected a positive number in the tag's unit"),

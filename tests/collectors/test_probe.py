@@ -2,12 +2,17 @@ import asyncio
 import json
 import secrets
 import struct
+from pathlib import Path
 from typing import Any
 
 import aiomqtt
+import pytest
+import tomli_w
+from typer.testing import CliRunner
 
 from collectors.probe import probe
 from pipeline.model import Quality
+from rootdx.cli import app
 from rootdx.embedded import Broker
 from tests.collectors.devices import RawModbus, machine, serving
 
@@ -75,3 +80,79 @@ async def test_a_message_is_awaited_and_silence_is_said(broker: Broker) -> None:
     heard, silent = await probing
     assert (heard.value, heard.plausible) == (5.0, True)
     assert silent.error == "nothing heard within 1 s"
+
+
+CHANNEL = {"name": "velocity", "unit": "m/s", "address": "v", "scale": 0.1, "offset": 1.0}
+
+
+async def test_a_burst_is_shown_channel_by_channel_and_its_file_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "curve_20260501T080000.000Z.csv"
+    file.write_text("time_s,v,p\n0,10,5\n0.001,20,\n0.002,30,7\n")
+    folder = {"protocol": "files", "folder": str(tmp_path), "settle_s": 0.01, "after": "delete"}
+    wave = {"name": "curve", "channel": [CHANNEL, {"name": "p", "unit": "bar"}]}
+    async with serving(RawModbus({("holding", 0): 7})) as port:
+        source = {"protocol": "modbus", "host": "127.0.0.1", "port": port}
+        one = machine(source, [{"address": "holding:0"}], waveform=[wave], waveform_source=folder)
+        tag, velocity, pressure = await probe(one, 5.0)
+        assert [row.name for row in await probe(one, 5.0, bursts=False)] == ["t0"]
+    assert tag.value == 7.0
+    assert (velocity.name, velocity.raw, velocity.value, velocity.unit) == ("curve/velocity", 10.0, 2.0, "m/s")
+    assert (velocity.quality, velocity.plausible, velocity.error) == (0, True, "")
+    assert velocity.burst == "n=3 Δt=0.001 s 2 … 4 m/s"
+    assert (pressure.value, pressure.plausible, pressure.error) == (5.0, False, "1 of 3 samples are no numbers")
+    assert file.exists()
+
+
+async def test_tags_and_bursts_of_one_broker_come_through_one_session(broker: Broker) -> None:
+    topic = f"probe/{secrets.token_hex(6)}"
+    wave = {"name": "curve", "address": f"{topic}/burst", "channel": [{"name": "v", "unit": "A"}]}
+    source = {"protocol": "mqtt", "host": broker.host, "port": broker.port}
+    one = machine(source, [{"address": f"{topic} v"}], waveform=[wave, wave | {"name": "never", "address": "x/y"}])
+    probing = asyncio.create_task(probe(one, 2.0))
+    async with aiomqtt.Client(broker.host, broker.port) as client:
+        while not probing.done():
+            await client.publish(topic, json.dumps({"v": 5}))
+            await client.publish(f"{topic}/burst", json.dumps({"period_ms": 1, "channels": {"v": [1, 2]}}))
+            await asyncio.sleep(0.1)
+    number, burst, never = await probing
+    assert (number.value, burst.value, burst.burst) == (5.0, 1.0, "n=2 Δt=0.001 s 1 … 2 A")
+    assert never.error == "nothing heard within 2 s; run a cycle meanwhile, or wait longer"
+    assert (never.quality, never.plausible) == (None, False)
+
+
+async def test_a_burst_that_is_refused_says_why(tmp_path: Path) -> None:
+    (tmp_path / "curve_20260501T080000.000Z.csv").write_text("time_s,w\n0,10\n0.001,20\n")
+    source = {"protocol": "files", "folder": str(tmp_path), "settle_s": 0.01}
+    one = machine(source, [], waveform=[{"name": "curve", "channel": [CHANNEL]}])
+    (row,) = await probe(one, 0.6)
+    assert "'v'" in row.error
+    assert not row.plausible
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_people_see_texts_meanings_and_bursts(tmp_path: Path, language: str) -> None:
+    words = {("holding", 0): 1, ("holding", 1): 0x4C2D, ("holding", 2): 0x3731}
+    (tmp_path / "curve_20260501T080000.000Z.csv").write_text("time_s,v\n0,10\n0.001,20\n")
+    device, file = RawModbus(words), tmp_path / "m.toml"
+    wave = {"name": "curve", "channel": [CHANNEL]}
+    tags: list[dict[str, Any]] = [
+        {"name": "mode", "unit": "1", "address": "holding:0", "values": {"1": "AUTO"}},
+        {"name": "lot", "unit": "1", "address": "holding:1:string4", "context": "lot"},
+    ]
+
+    def shown(port: int) -> str:
+        folder = {"protocol": "files", "folder": str(tmp_path), "settle_s": 0.01}
+        source = {"protocol": "modbus", "host": "127.0.0.1", "port": port}
+        said = {"path": "a/b/c", "name": "m", "process": "casting", "source": source, "tag": tags}
+        file.write_text(tomli_w.dumps(said | {"waveform": [wave], "waveform_source": folder}))
+        result = CliRunner().invoke(app, ["probe", str(file)], env={"ROOTDX_LANG": language, "COLUMNS": "200"})
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    async def serve() -> str:
+        async with serving(device) as port:
+            return await asyncio.to_thread(shown, port)
+
+    said = asyncio.run(serve())
+    for words_said in ("1 = AUTO", "L-71", "curve/velocity", "n=2 Δt=0.001 s 2 … 3 m/s"):
+        assert words_said in said

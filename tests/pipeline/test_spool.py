@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import spool as spool_module, spool_file, wire
+from pipeline import spool as spool_module, spool_database, wire
 from pipeline.errors import ConfigError, SpoolFull
 from pipeline.model import CAUSES, MINUTE_NS, Batch, Body, Cause, Event, Record, Tally, rows_of, waveforms_of
 from pipeline.reserve import FILE as RESERVE
@@ -571,7 +571,7 @@ async def test_file_that_another_program_holds_is_not_taken_for_damage(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await laid_down(folder, 3)
-    monkeypatch.setattr(spool_file, "BUSY_S", 0.05)
+    monkeypatch.setattr(spool_database, "BUSY_S", 0.05)
     with contextlib.closing(sqlite3.connect(folder / FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(ConfigError, match=r"locked; .*let no other program hold spool.sqlite"):

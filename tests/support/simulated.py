@@ -13,7 +13,7 @@ import numpy as np
 
 from analytics.window import SECOND_NS, Series, Window
 from pipeline.model import Quality, Waveform
-from simulators.faults import Fault, Faults
+from simulators.faults import DISTURBANCES, Fault, Faults
 from simulators.registers import parse_register
 from simulators.run import MODELS, Model
 from simulators.signals import BurstingMachine, Cycle, Machine, Signal
@@ -145,6 +145,10 @@ def _series(
     every_s: float,
 ) -> Series:
     step = _step(signal, model)
+    if not any(fault.type in DISTURBANCES for fault in faults.entries):
+        plain = np.array(values, dtype=np.float64)
+        ts_ns = ORIGIN_NS + np.rint(times * SECOND_NS).astype(np.int64)
+        return Series.of(ts_ns, np.rint(plain / step) * step if step else plain, every_s=every_s)
     kept: list[tuple[int, float, int]] = []
     for t, value in zip(times.tolist(), values, strict=True):
         if faults.silent(t, frozenset({signal.name})):

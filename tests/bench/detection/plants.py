@@ -6,6 +6,8 @@ seconds.
 """
 
 import hashlib
+import inspect
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +36,9 @@ from simulators.run import MODELS, Model
 from simulators.shot_curve import BORE_MM, FACE_MM, GATE_MM, PLUNGER_MM, ROD_MM
 from tests.support.simulated import ORIGIN_NS, pieces
 
-CACHE: Final = Path(__file__).resolve().parents[3] / "build" / "detection"
+ROOT: Final = Path(__file__).resolve().parents[3]
+CACHE: Final = ROOT / "build" / "detection"
+_IMPORT: Final = re.compile(r"^from ((?:simulators|analytics)(?:\.\w+)*) import ([\w, ]*)", re.MULTILINE)
 DAY_S: Final = 86_400.0
 
 
@@ -75,21 +79,22 @@ SHOT: Final = HpdcShot(
     plunger_mm=PLUNGER_MM, gate_mm2=260.0, gate_mm=GATE_MM, cavity_cm3=550.0, sleeve_mm=FACE_MM, bore_mm=BORE_MM,
     rod_mm=ROD_MM, face_mm=FACE_MM, projected_mm2=90_000.0, clamp_t=850.0, biscuit_mm=25.0,
 )  # fmt: skip
+VACUUM_LOAD: Final = VacuumLoad(volume_l=2000.0, load_sensors=("load_tc.1",))
 PLANTS: Final = {
     one.name: one
     for one in (
         Plant("casting", MODELS["casting"], SHOT, 1.0, 300.0, 4 * 3600.0, 12 * 3600.0),
         Plant("heat_treatment", MODELS["heat_treatment"], SealedQuench(), 5.0, 30_000.0, 45_000.0, 3 * DAY_S, 30.0),
-        Plant("vacuum", VACUUM, VacuumLoad(volume_l=2000.0), 10.0, 16_000.0, 30_000.0, 2 * DAY_S, 30.0),
+        Plant("vacuum", VACUUM, VACUUM_LOAD, 10.0, 16_000.0, 30_000.0, 2 * DAY_S, 30.0),
         Plant("mesh_belt", BELT, ContinuousBatch(zone_lengths_m=(1.2,) * 5), 5.0, 9_000.0, 7_200.0, 12 * 3600.0, 30.0),
         Plant("melting", MODELS["melting"], MeltBatch(), 5.0, 30_000.0, 60_000.0, 3 * DAY_S, 30.0),
-        Plant("welding", MODELS["welding"], ArcSeam(), 0.2, 120.0, 3600.0, 6 * 3600.0),
-        Plant("spot_welding", GUN, SpotWeld(thinnest_mm=1.2), 1.0, 30.0, 1200.0, 4 * 3600.0, bursts=True),
+        Plant("welding", MODELS["welding"], ArcSeam(), 0.1, 120.0, 3600.0, 3 * 3600.0),
+        Plant("spot_welding", GUN, SpotWeld(thinnest_mm=1.2), 1.0, 30.0, 1200.0, 3600.0, bursts=True),
         Plant(
             "surface_treatment", MODELS["surface_treatment"], PlatingRack(rectifiers=2, area_dm2=120.0), 2.0, 9_000.0,
             4 * 3600.0, DAY_S,
         ),
-        Plant("forging", MODELS["forging"], PressStroke(), 1.0, 30.0, 1800.0, 3 * 3600.0, bursts=True),
+        Plant("forging", MODELS["forging"], PressStroke(), 1.0, 30.0, 1800.0, 3600.0, bursts=True),
         Plant("molding", MODELS["molding"], MoldingCycle(projected_mm2=42_000.0), 1.0, 240.0, 3600.0, 12 * 3600.0),
     )
 }  # fmt: skip
@@ -143,8 +148,7 @@ def timeline(plant: Plant, days: float, times: int, seed: int) -> tuple[tuple[Fa
 def run(plant: Plant, days: float, times: int, seed: int, on_progress: Callable[[float], None] | None = None) -> Run:
     """The machine over its timeline, from disk when it has been made before with the same code."""
     faults, until_s = timeline(plant, days, times, seed)
-    said = f"{plant!r} {days} {times} {seed} {_code()}"
-    file = CACHE / f"{plant.name}-{seed}-{hashlib.sha256(said.encode()).hexdigest()[:16]}.npz"
+    file = CACHE / f"{plant.name}-{days:g}-{times}-{seed}-{_key(plant)}.npz"
     if file.exists():
         kept = np.load(file)
         return Run(
@@ -160,11 +164,28 @@ def run(plant: Plant, days: float, times: int, seed: int, on_progress: Callable[
     return made
 
 
-def _code() -> str:
-    """Of everything that decides what comes out."""
-    root = Path(__file__).resolve().parents[3]
-    names = [*root.glob("simulators/*.py"), *root.glob("analytics/processes/*.py"), Path(__file__)]
-    return hashlib.sha256(b"".join(name.read_bytes() for name in sorted(names))).hexdigest()
+def _key(plant: Plant) -> str:
+    """Of everything that decides what comes out: the settings, and the code that the machine and its process import."""
+    times = (plant.every_s, plant.longest_s, plant.fault_s, plant.rest_s, plant.grid_s, plant.bursts, plant.dies)
+    how = "".join(inspect.getsource(one) for one in (timeline, _made, _windows, _grid))
+    code = "".join(_sources([plant.model.make.__module__, type(plant.process).__module__]))
+    said = f"{plant.process!r} {times} {how} {code}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def _sources(modules: Sequence[str]) -> list[str]:
+    """The text of these modules and of all of ours that they import, in order of their names."""
+    found: dict[str, str] = {}
+    left = list(modules)
+    while left:
+        name = left.pop()
+        if name in found:
+            continue
+        found[name] = ROOT.joinpath(*name.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+        for package, names in _IMPORT.findall(found[name]):
+            beside = [f"{package}.{one.strip()}" for one in names.split(",")]
+            left += [one for one in (package, *beside) if ROOT.joinpath(*one.split(".")).with_suffix(".py").exists()]
+    return [found[name] for name in sorted(found)]
 
 
 def _made(
