@@ -2,6 +2,7 @@
 #   make demo   ARGS="--for 60s --check"     a whole plant on this machine
 #   make test   ARGS="-k spool"              every check: format, lint, types, import contracts, tests
 #   make bench  ARGS="--only spool"          figures, beside their limits     -> build/bench.json
+#   make bench-detection ARGS="nab --data DIR"  how well faults are found -> build/detection.json
 #   make cycles ARGS="casting real_data"     how well cycles are told, and what real recordings give
 #   make torture ARGS="--for 2min"           everything pulled out of the wall -> build/torture.json
 #   make check                               test without the tests: format, lint, types, contracts
@@ -21,7 +22,7 @@ RUN    := cd "$(HERE)" && PYTHONPATH="$(HERE)" PYTHONPYCACHEPREFIX="$(VENV)/cach
           HYPOTHESIS_STORAGE_DIRECTORY="$(VENV)/cache/hypothesis"
 STAMP   = $(VENV)/.installed-$(shell cksum < "$(HERE)/pyproject.toml" | cut -d' ' -f1)
 
-.PHONY: demo test check bench cycles torture format setup
+.PHONY: demo test check bench bench-detection cycles torture format setup
 
 demo: setup
 	@$(RUN) $(BIN)/python -m rootdx demo $(ARGS)
@@ -37,6 +38,9 @@ check: setup
 
 bench: setup
 	@$(RUN) $(BIN)/python -m tests.bench.run $(ARGS)
+
+bench-detection: setup
+	@$(RUN) $(BIN)/python -m tests.bench.detection.run $(ARGS)
 
 cycles: setup
 	@$(RUN) $(BIN)/python -m tests.bench.cycles $(ARGS)

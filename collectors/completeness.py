@@ -10,15 +10,16 @@
 
 import base64
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from collectors.outages import Stretch, joined
 from collectors.schedule import period_ns
-from collectors.source import Arrival, Reading
+from collectors.source import Arrival, Mended, Reading
 from pipeline.model import CAUSES, MINUTE_NS, Batch, Body, Cause, Int64s, Tally
 
 _HOUR: Final = 60 * MINUTE_NS
@@ -51,6 +52,8 @@ class Accounts:
         arrival: how rows come to be due.
         state: what `state()` said when the last append became durable, "" at a first start.
         on_demand: tags of which no row is due at any time; those that come count all the same.
+        ticks_a_row: for how many ticks a tag owes one row, where that is not each: with a dead band it is known of an
+            outage that the rows of the heartbeat are missing, and no more.
     """
 
     def __init__(
@@ -61,12 +64,16 @@ class Accounts:
         arrival: Arrival,
         state: str = "",
         on_demand: Collection[str] = (),
+        *,
+        ticks_a_row: Mapping[str, int] | None = None,
     ) -> None:
         self._asset, self._tags = asset, tuple(tags)
         self._due = np.array([name not in on_demand for name in self._tags], np.int64)
+        self._stride = np.array([(ticks_a_row or {}).get(name, 1) for name in self._tags], np.int64)
         self._every, self._arrival = period_ns(every_s), arrival
         self._minutes: dict[int, _Minute] = {}
         self._newest = self._told = 0
+        self._away: list[Stretch] = []
         self.last_ns: int | None = None
         """Up to here everything that was due is booked; None before the first reading ever."""
         if state:
@@ -80,6 +87,8 @@ class Accounts:
             self._count(batch, None)
         for missed in reading.missed:
             self._miss(missed.ts_ns, missed.count, missed.cause)
+        for mended in reading.mended:
+            self._mend(mended)
         self.last_ns = now_ns if reading.ticks is None else reading.ticks[1]
 
     def alive(self, now_ns: int) -> None:
@@ -102,13 +111,17 @@ class Accounts:
         due = max(0, (until_ns - last) // self._every)
         first = last + self._every
         step = self._step(until_ns - last)
-        booked = 0
+        booked, begin = 0, first
         while due and booked < _CHUNK:
             piece = first // step * step
             count = min(due, (piece + step - first + self._every - 1) // self._every)
-            self._book(first // MINUTE_NS * MINUTE_NS, count, cause)
+            self._book(first, count, cause)
             first, due, booked = first + count * self._every, due - count, booked + len(self._tags)
         self.last_ns = max(first - self._every, self.last_ns)
+        if self._arrival == "mended" and first > begin:
+            self._away = joined(
+                self._away, Stretch(begin, (first - begin) // self._every, step, _COLUMN[cause]), self._every
+            )
         return due == 0
 
     def refuse(self, bodies: Iterable[Body]) -> None:
@@ -146,12 +159,14 @@ class Accounts:
         minutes = [
             [minute, _pack(counts.expected), _columns(counts.missing)] for minute, counts in self._minutes.items()
         ]
-        return _json([self.last_ns, minutes])
+        away = [[one.first_ns, one.ticks, one.step_ns, one.column] for one in self._away]
+        return _json([self.last_ns, minutes, away] if away else [self.last_ns, minutes])
 
     # ---- the fold ----
 
     def _restore(self, state: Any) -> None:
-        self.last_ns, minutes = state
+        self.last_ns, minutes, *more = state
+        self._away = [Stretch(*one) for one in more[0]] if more and self._arrival == "mended" else []
         for minute, expected, missing in minutes:
             counts = self._minute(minute)
             counts.expected += _unpack(expected)
@@ -209,13 +224,29 @@ class Accounts:
         while count > 0:
             end = first_ns // step * step + step
             here = min(count, (end - first_ns + self._every - 1) // self._every)
-            self._book(first_ns // MINUTE_NS * MINUTE_NS, here, cause)
+            self._book(first_ns, here, cause)
             first_ns, count = first_ns + here * self._every, count - here
 
-    def _book(self, minute: int, count: int, cause: Cause) -> None:
-        counts = self._minute(minute)
-        counts.expected += count * self._due
-        counts.missing[:, _COLUMN[cause]] += count * self._due
+    def _book(self, first_ns: int, count: int, cause: Cause) -> None:
+        """Books `count` ticks from `first_ns` on as missing, in the minute of the first."""
+        counts = self._minute(first_ns // MINUTE_NS * MINUTE_NS)
+        before = (first_ns + self._every - 1) // self._every
+        due = ((before + count - 1) // self._stride - (before - 1) // self._stride) * self._due
+        counts.expected += due
+        counts.missing[:, _COLUMN[cause]] += due
+
+    def _mend(self, mended: Mended) -> None:
+        """Takes back what was booked as missing of one tag."""
+        if not self._due[mended.tag]:
+            return
+        stride = int(self._stride[mended.tag])
+        for one in self._away:
+            for minute, first_ns, ticks in one.pieces(self._every, mended.from_ns, mended.until_ns):
+                before = (first_ns + self._every - 1) // self._every
+                due = (before + ticks - 1) // stride - (before - 1) // stride
+                counts = self._minute(minute)
+                counts.expected[mended.tag] -= due
+                counts.missing[mended.tag, one.column] -= due
 
     def _step(self, span_ns: int) -> int:
         """How finely so long an outage is booked."""
@@ -253,12 +284,15 @@ def _batches(bodies: Iterable[Body]) -> list[Batch]:
 
 
 def _pack(counts: Int64s) -> int | str:
-    """Equal counts as one number, others as base64 of the smallest unsigned integers that hold them."""
+    """Equal counts as one number, others as base64 of the smallest integers that hold them, with a sign if need be."""
     low, high = int(counts.min()), int(counts.max())
     if low == high:
         return low
-    width = next(w for w in (1, 2, 4, 8) if high < 1 << (8 * w))
-    return f"{width}{base64.b64encode(counts.astype(f'<u{width}').tobytes()).decode()}"
+    kind, most = ("u", high) if low >= 0 else ("i", max(high, -low - 1) * 2 + 1)
+    width = next(w for w in (1, 2, 4, 8) if most < 1 << (8 * w))
+    return (
+        f"{kind if kind == 'i' else ''}{width}{base64.b64encode(counts.astype(f'<{kind}{width}').tobytes()).decode()}"
+    )
 
 
 def _columns(missing: Int64s) -> list[Any]:
@@ -271,4 +305,5 @@ def _columns(missing: Int64s) -> list[Any]:
 def _unpack(packed: int | str) -> Int64s | int:
     if isinstance(packed, int):
         return packed
-    return np.frombuffer(base64.b64decode(packed[1:]), f"<u{packed[0]}").astype(np.int64)
+    kind, packed = ("i", packed[1:]) if packed[0] == "i" else ("u", packed)
+    return np.frombuffer(base64.b64decode(packed[1:]), f"<{kind}{packed[0]}").astype(np.int64)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from collectors.deadband import interval_of
 from pipeline.plant import Machine, Tag, WaveformEntry
 
 
@@ -18,7 +19,7 @@ def declaration(machine: Machine[Any], found: Sequence[Tag] = ()) -> dict[str, A
             "low": tag.range[0] if tag.range else None,
             "high": tag.range[1] if tag.range else None,
             "text": tag.text,
-            "every_s": None if tag.name in on_demand else source.interval_s,
+            "every_s": None if tag.name in on_demand else interval_of(source, tag),
         }
         for tag in tags
     ]

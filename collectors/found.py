@@ -1,6 +1,6 @@
 """Tags that nobody listed: a pattern of the machine file names them when their topics are first heard.
 
-* A pattern is a tag with `{1}`, `{2}` … in its name, each the part of a topic where the pattern has its `+`.
+* A pattern is a tag with `{1}`, `{2}` … in its name, each the part of a topic where the pattern has its `+` or `#`.
 * At most `most` tags are found, and never one whose name another has; what is refused is counted, not stored.
 * What was found is remembered by the gateway, so the same tags are there after a restart.
 """
@@ -31,7 +31,7 @@ class Pattern(Frozen):
     name: str
     """As `{1}.temp`: parts of the topic in their place."""
     address: str
-    """As a tag's, with `+` for any one level of the topic."""
+    """As a tag's, with `+` for any one level of the topic, and at its end `#` for all that follow."""
     unit: Annotated[str, AfterValidator(_unit)] = "1"
     role: str = ""
     """May hold `{1}` too."""
@@ -56,10 +56,11 @@ class Pattern(Frozen):
         Raises:
             ValueError: says what was expected.
         """
-        wild = self.address.split()[0].split("/").count("+") if self.address.strip() else 0
+        levels = self.address.split()[0].split("/") if self.address.strip() else []
+        wild = levels.count("+") + levels.count("#")
         asked = {int(number) for number in _PART.findall(self.name)}
         if not wild or asked != set(range(1, wild + 1)):
-            expected = " and ".join(f"{{{i + 1}}}" for i in range(wild)) or "a '+' in the topic and {1}"
+            expected = " and ".join(f"{{{i + 1}}}" for i in range(wild)) or "a '+' or '#' in the topic and {1}"
             raise ValueError(f"pattern {self.name!r} of {self.address!r}: expected {expected} in the name")
         if self.tag(["a"] * wild, self.address) is None:
             raise ValueError(f"pattern {self.name!r}: letters, digits, _ . - and {{1}} make a name")

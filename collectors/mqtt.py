@@ -7,7 +7,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -19,9 +18,10 @@ from collectors.mqtt_burst import place_of
 from collectors.mqtt_link import Access, linked
 from collectors.mqtt_routes import Routes, fitting, is_text, made_by
 from collectors.mqtt_session import MqttSession, Watch
+from collectors.mqtt_tls import Tls
 from collectors.payload import Stamps, TimeUnit
 from collectors.source import Arrival, Opening, Source
-from pipeline.plant import Frozen, Tag, WaveformEntry, Zone
+from pipeline.plant import Beside, Frozen, Tag, WaveformEntry, Zone
 from pipeline.settings import read_secret
 
 _TOPIC: Final = r"^[^\s#+]+$"
@@ -42,7 +42,10 @@ class Mqtt(Source):
     host: str
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     user: str | None = None
-    password_file: Path | None = None
+    password_file: Beside | None = None
+    """Its first line is the user's password."""
+    tls: Tls | None = None
+    """Encryption; none: whoever listens on the way reads along, the password too."""
     timeout_s: PositiveFloat = 10.0
     """Longest wait for the broker's answer."""
     time: str | None = None
@@ -134,6 +137,7 @@ async def _open(source: Mqtt, opening: Opening) -> AsyncIterator[MqttSession]:
         clean=source.session == "clean",
         timeout_s=source.timeout_s,
         most=source.max_buffer,
+        tls=source.tls,
     )
     will = source.will
     watch = Watch(source.silence_s, *((will.topic, will.online, will.offline) if will else ()))

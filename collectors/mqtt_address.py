@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final, Literal
 
-_TOPIC: Final = re.compile(r"[^\s#]+")
+_TOPIC: Final = re.compile(r"([^\s#]+|([^\s#]+/)?#)")
 _PLACE: Final = re.compile(r"(?:(\d+):)?(u?int|float)(8|16|32|64)(le|be)?")
 _CODES: Final = {
     "int8": "b", "uint8": "B", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I",
@@ -32,7 +32,7 @@ class Address:
     """An address, taken apart.
 
     Attributes:
-        topic: filter of the messages; a level may be `+`.
+        topic: filter of the messages; a level may be `+`, the last one `#`.
         path: way into the JSON.
         form: what a payload is.
         each: way to an array of objects, each with the path and a time of its own.
@@ -68,13 +68,15 @@ def address_of(text: str, *, wild: bool = False) -> Address:
     parts = text.split()
     options = dict(part.split("=", 1) for part in parts[1:] if "=" in part)
     bare = [part for part in parts[1:] if "=" not in part]
-    if not parts or not _TOPIC.fullmatch(parts[0]) or len(bare) > 1 or (not wild and "+" in parts[0]):
+    if not parts or not _TOPIC.fullmatch(parts[0]) or len(bare) > 1 or (not wild and set("+#") & set(parts[0])):
         raise ValueError(
             f"address {text!r} is not '<topic> <json path>' and perhaps options, e.g. 'plant/f03/pv zone.1.temp'; "
             "a topic has no spaces and no wildcards (for those see [[source.pattern]])"
         )
     if wild and any("+" in level and level != "+" for level in parts[0].split("/")):
-        raise ValueError(f"address {text!r}: '+' stands for a whole level, e.g. 'device/+/temp'")
+        raise ValueError(
+            f"address {text!r}: '+' stands for a whole level, '#' for all the last ones, e.g. 'device/+/temp'"
+        )
     unknown = sorted(options.keys() - _KEYS)
     if unknown:
         raise ValueError(

@@ -9,6 +9,7 @@ Why our own: a library that lets acknowledgements wait costs 10 to 100 times as 
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Final, cast
 from collectors import mqtt_packets as packet
 from collectors.buffer import Buffer
 from collectors.mqtt_packets import Answer, Message, Will
+from collectors.mqtt_tls import Tls
 from pipeline.errors import BadData, ConfigError, Unavailable
 
 KEEPALIVE_S: Final = 15
@@ -44,6 +46,8 @@ class Access:
     most: int = 1000
     """Messages that may wait in memory."""
     will: Will | None = None
+    tls: Tls | None = None
+    """How it is encrypted, None: not."""
 
 
 class Link(asyncio.Protocol):
@@ -238,11 +242,7 @@ async def linked(access: Access, filters: Sequence[str]) -> AsyncIterator[Link]:
         Unavailable: nobody answers there, or not now.
         ConfigError: user or topics are refused.
     """
-    try:
-        async with asyncio.timeout(access.timeout_s):
-            _, link = await asyncio.get_running_loop().create_connection(lambda: Link(access), access.host, access.port)
-    except (OSError, TimeoutError) as error:
-        raise Unavailable(f"{access.host}:{access.port}: {error or 'no answer'}") from error
+    link = await _connected(access)
     pinging = None
     try:
         await link.enter(access)
@@ -254,3 +254,22 @@ async def linked(access: Access, filters: Sequence[str]) -> AsyncIterator[Link]:
             pinging.cancel()
             await asyncio.wait({pinging})
         await link.leave()
+
+
+async def _connected(access: Access) -> Link:
+    where, tls = f"{access.host}:{access.port}", access.tls
+    greeting = None if tls is None else tls.context()
+    name = None if tls is None else tls.server_name or access.host
+    try:
+        async with asyncio.timeout(access.timeout_s):
+            _, link = await asyncio.get_running_loop().create_connection(
+                lambda: Link(access), access.host, access.port, ssl=greeting, server_hostname=name
+            )
+    except ssl.SSLCertVerificationError as error:
+        raise ConfigError(
+            f"{where}: the broker's certificate is not believed: {error.verify_message}; check tls.ca_file and "
+            "tls.server_name, or renew the certificate"
+        ) from error
+    except (OSError, TimeoutError) as error:
+        raise Unavailable(f"{where}: {error or 'no answer'}") from error
+    return link

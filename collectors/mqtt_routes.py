@@ -17,8 +17,16 @@ _MOST_ROUTES: Final = 20_000
 
 
 def fitting(topic: str) -> re.Pattern[str]:
-    """Topics that a filter takes in; the groups are the parts in the place of `+`."""
-    return re.compile("/".join("([^/]*)" if level == "+" else re.escape(level) for level in topic.split("/")))
+    """Topics that a filter takes in; the groups are the parts in the place of `+` and `#`.
+
+    `a/#` takes in `a` too; what begins with `$` is the broker's own and never meant (MQTT 3.1.1, 4.7).
+    """
+    *levels, last = topic.split("/")
+    if last != "#":
+        levels.append(last)
+    said = "/".join("([^/]*)" if level == "+" else re.escape(level) for level in levels)
+    rest = "" if last != "#" else "(?:/(.*))?" if levels else "(.*)"
+    return re.compile((r"(?!\$)" if topic.startswith(("+", "#")) else "") + said + rest, re.DOTALL)
 
 
 def is_text(tag: Tag) -> bool:
@@ -31,7 +39,8 @@ def made_by(pattern: Pattern, topic: str) -> Tag | None:
     found = fitting(address_of(pattern.address, wild=True).topic).fullmatch(topic)
     if found is None or not topic.isprintable() or not re.fullmatch(r"[^\s#+=]+", topic):
         return None
-    return pattern.tag(found.groups(), " ".join([topic, *pattern.address.split()[1:]]))
+    parts = [part.replace("/", ".") for part in found.groups("")]
+    return pattern.tag(parts, " ".join([topic, *pattern.address.split()[1:]]))
 
 
 def key_of(topic: str) -> bytes:

@@ -1,9 +1,10 @@
-"""Reads every configured tag of a machine once and shows raw and scaled values: for commissioning.
+"""Reads every configured tag of a machine once, and one of each burst, raw and scaled: for commissioning.
 
 * It goes through the same sessions as the gateway, so what it shows is what would be stored.
 * A number of several registers that is outside its range is read in the other byte orders too: those that would fit are
   named.
-* It stores nothing, acknowledges nothing on the gateway's behalf and leaves nothing at the broker.
+* A burst comes when the machine makes one: whoever wants to see it runs a cycle meanwhile.
+* It stores nothing, acknowledges nothing on the gateway's behalf, moves no file and leaves nothing at the broker.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from collectors.files import Files
 from collectors.modbus import Modbus
 from collectors.mqtt import Mqtt
 from collectors.scaling import Scaling
@@ -21,25 +23,26 @@ from collectors.source import Clock, Opening, Reading, Source
 from collectors.sparkplug import Sparkplug
 from pipeline import service
 from pipeline.errors import ConfigError, Unavailable
-from pipeline.model import BAD_BIT, Batch, Event, Quality
-from pipeline.plant import Machine, Tag
+from pipeline.model import BAD_BIT, UNCERTAIN_BIT, Batch, Event, Quality, Waveform
+from pipeline.plant import Channel, Machine, Tag, WaveformEntry
 
 _EVERY_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRow:
-    """What one tag said.
+    """What one tag said, or one channel of a burst.
 
     Attributes:
-        name: of the tag.
-        raw: the number before scale and offset, None where there was none.
+        name: of the tag, or `waveform/channel`.
+        raw: the number before scale and offset, None where there was none; of a burst the first one.
         value: in `unit`, None where there was none.
         unit: UCUM.
         quality: OPC UA status code, None when the tag was not heard of at all.
         plausible: a good value inside the tag's range.
         error: what went wrong, for people; empty where nothing did.
         text: what a string says, or what the number means.
+        burst: of a channel: how many samples, how far apart, and between which values; else empty.
     """
 
     name: str
@@ -50,35 +53,59 @@ class ProbeRow:
     plausible: bool
     error: str
     text: str = ""
+    burst: str = ""
 
 
-async def probe(machine: Machine[Any], wait_s: float = 5.0, clock: Clock = service.wall_ns) -> list[ProbeRow]:
-    """One row a tag, in file order; never raises for a device that is away.
+async def probe(
+    machine: Machine[Any], wait_s: float = 5.0, clock: Clock = service.wall_ns, *, bursts: bool = True
+) -> list[ProbeRow]:
+    """One row a tag and one a channel, in file order; never raises for a device that is away.
 
     Args:
         machine: as read from its file.
-        wait_s: longest wait until every tag was heard of.
+        wait_s: longest wait until everything was heard of.
         clock: wall clock.
+        bursts: whether bursts are waited for, too.
     """
-    if not machine.tag:
-        return []
     asked = (*machine.tag, *_in_other_orders(machine))
     bare = tuple(tag.model_copy(update={"scale": 1.0, "offset": 0.0, "range": None, "loop": None}) for tag in asked)
-    opening = Opening(machine.path, bare, clock, f"rootdx-probe-{machine.path.replace('/', '-')}")
-    heard = _Heard({tag.name: i for i, tag in enumerate(asked)})
-    trouble = f"nothing heard within {wait_s:g} s"
+    waves = tuple(map(_bare, machine.waveform)) if bursts else ()
+    name = f"rootdx-probe-{machine.path.replace('/', '-')}"
+    second = machine.waveform_source
+    heard = _Heard({tag.name: i for i, tag in enumerate(asked)}, waves if second is None else ())
+    opening = Opening(machine.path, bare, clock, name, waveforms=heard.waves)
+    listening = [_listen(machine.source, opening, heard, wait_s)]
+    brought = heard
+    if second is not None and waves:
+        brought = _Heard({}, waves)
+        beside = Opening(machine.path, (), clock, f"{name}-waveform", waveforms=waves)
+        listening.append(_listen(second, beside, brought, wait_s))
+    troubles = await asyncio.gather(*listening)
+    scaling = Scaling(asked)
+    rows = [_row(tag, heard, scaling, troubles[0], asked) for tag in machine.tag]
+    return rows + [row for entry in machine.waveform if bursts for row in _rows_of(entry, brought, troubles[-1])]
+
+
+async def _listen(source: Source, opening: Opening, heard: "_Heard", wait_s: float) -> str:
+    """Hears a device until everything has been said; why that did not come to be."""
+    if heard.all:
+        return ""
     try:
-        async with asyncio.timeout(wait_s), _hurried(machine.source).open(opening) as session:
+        async with asyncio.timeout(wait_s), _hurried(source).open(opening) as session:
             async for reading in session.readings():
                 heard.add(reading)
                 if heard.all:
                     break
     except (Unavailable, ConfigError) as error:
-        trouble = str(error)
+        return str(error)
     except TimeoutError:
         pass
-    scaling = Scaling(asked)
-    return [_row(tag, heard, scaling, trouble, asked) for tag in machine.tag]
+    return f"nothing heard within {wait_s:g} s"
+
+
+def _bare(entry: WaveformEntry) -> WaveformEntry:
+    channels = tuple(channel.model_copy(update={"scale": 1.0, "offset": 0.0}) for channel in entry.channel)
+    return entry.model_copy(update={"channel": channels})
 
 
 def _in_other_orders(machine: Machine[Any]) -> list[Tag]:
@@ -96,8 +123,9 @@ def _in_other_orders(machine: Machine[Any]) -> list[Tag]:
 class _Heard:
     """What was heard of each tag, by its name."""
 
-    def __init__(self, places: dict[str, int]) -> None:
-        self.places = places
+    def __init__(self, places: dict[str, int], waves: tuple[WaveformEntry, ...]) -> None:
+        self.places, self.waves = places, waves
+        self.bursts: dict[str, Waveform] = {}
         self.numbers: dict[str, tuple[float, int]] = {}
         self.texts: dict[str, str] = {}
         self.errors: dict[str, str] = {}
@@ -105,7 +133,8 @@ class _Heard:
     @property
     def all(self) -> bool:
         """Nothing more is awaited."""
-        return self.places.keys() <= self.numbers.keys() | self.texts.keys()
+        missing = {entry.name for entry in self.waves} - self.bursts.keys()
+        return not missing and self.places.keys() <= self.numbers.keys() | self.texts.keys()
 
     def add(self, reading: Reading) -> None:
         """Takes in what a session said."""
@@ -113,6 +142,10 @@ class _Heard:
             if isinstance(body, Batch):
                 rows = zip(body.tag.tolist(), body.value.tolist(), body.quality.tolist(), strict=True)
                 self.numbers.update({body.tags[tag]: (value, quality) for tag, value, quality in rows})
+            elif isinstance(body, Waveform):
+                self.bursts.setdefault(body.name, body)
+            elif isinstance(body, Event) and body.kind == "waveform.refused":
+                self.errors[body.kind] = body.text
             elif isinstance(body, Event) and "value" in body.data:
                 self.texts[body.key] = body.text
             elif isinstance(body, Event):
@@ -128,6 +161,8 @@ def _hurried(source: Source) -> Source:
         update["host_id"] = ""  # the gateway's state is not ours to say
     if isinstance(source, Modbus):
         update["block"] = ()  # what is read once a cycle is read at once
+    if isinstance(source, Files):
+        update["after"] = "keep"
     return source.model_copy(update=update)
 
 
@@ -149,6 +184,32 @@ def _row(tag: Tag, heard: _Heard, scaling: Scaling, trouble: str, asked: Sequenc
         check = fits or "check address, type, order and scale"
         error = f"outside {tag.range[0]:g} … {tag.range[1]:g} {tag.unit}: {check}"
     return ProbeRow(tag.name, said[0], value, tag.unit, quality, plausible=not outside, error=error, text=text)
+
+
+def _rows_of(entry: WaveformEntry, heard: _Heard, trouble: str) -> list[ProbeRow]:
+    """One row a channel."""
+    burst = heard.bursts.get(entry.name)
+    if burst is None:
+        why = heard.errors.get("waveform.refused") or f"{trouble}; run a cycle meanwhile, or wait longer"
+        return [_unheard(entry, channel, why) for channel in entry.channel]
+    return [_channel_row(entry, channel, burst) for channel in entry.channel]
+
+
+def _unheard(entry: WaveformEntry, channel: Channel, why: str) -> ProbeRow:
+    return ProbeRow(f"{entry.name}/{channel.name}", None, None, channel.unit, None, plausible=False, error=why)
+
+
+def _channel_row(entry: WaveformEntry, channel: Channel, burst: Waveform) -> ProbeRow:
+    raw = burst.value[:, burst.channels.index(channel.name)].astype(np.float64)
+    good = raw[np.isfinite(raw)]
+    if not len(good):
+        return _unheard(entry, channel, f"none of {len(raw)} samples is a number")
+    value = good * channel.scale + channel.offset
+    told = f"n={len(raw)} Δt={burst.period_ns / 1e9:g} s {value.min():g} … {value.max():g} {channel.unit}"
+    missing = "" if len(good) == len(raw) else f"{len(raw) - len(good)} of {len(raw)} samples are no numbers"
+    fine = bool(burst.quality < UNCERTAIN_BIT) and not missing
+    name, first = f"{entry.name}/{channel.name}", (float(good[0]), float(value[0]))
+    return ProbeRow(name, *first, channel.unit, burst.quality, plausible=fine, error=missing, burst=told)
 
 
 def _judged(said: tuple[float, int], index: int, scaling: Scaling) -> tuple[float, int]:

@@ -26,3 +26,15 @@ class MachineFile(Machine[AnySource]):
     @classmethod
     def _fill(cls, said: Any) -> Any:
         return filled(said)
+
+    @model_validator(mode="after")
+    def _check_deadbands(self) -> "MachineFile":
+        unbanded = self.source.unbanded(self.tag)
+        for tag in self.tag:
+            if tag.deadband is not None and tag.name in unbanded:
+                raise ValueError(
+                    f"tag {tag.name!r}: what is a text, or is read once a cycle, has no deadband: every one counts"
+                )
+            if tag.heartbeat_s is not None and self.source.keeps_back:
+                raise ValueError(f"tag {tag.name!r}: its server keeps back what is no news, and knows no heartbeat_s")
+        return self

@@ -19,9 +19,10 @@ from pipeline.plant import SourceSettings, Tag, WaveformEntry
 Clock = Callable[[], int]
 """Wall clock, int nanoseconds UTC. Passed in, so that a test can step it."""
 
-Arrival = Literal["polled", "pushed", "kept"]
+Arrival = Literal["polled", "pushed", "mended", "kept"]
 """How rows come to be due: `polled` on a grid of `every_s`; `pushed` when the device wants, and lost while nobody
-listens; `kept` the same, but somebody keeps them while we are away."""
+listens; `mended` the same, but some of them may be had afterwards (`Reading.mended`); `kept`: somebody keeps all of
+them while we are away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,15 @@ class Missed:
     ts_ns: int
     count: int
     cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A span of which nothing is missing after all: `tag` by its index, later than `from_ns`, up to `until_ns`."""
+
+    tag: int
+    from_ns: int
+    until_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,7 @@ class Reading:
             as the bodies (None: unchanged). It is how a redelivered message is recognised after a crash.
         found: tags that the session has found and the machine file does not list; known from this reading on.
         ticks: of a polled device: the first and the last tick of its grid that `bodies` and `missed` answer for.
+        mended: what was counted as missing in an outage and is not, because the device had kept it.
     """
 
     bodies: tuple[Body, ...]
@@ -52,6 +63,7 @@ class Reading:
     memory: str | None = None
     ticks: tuple[int, int] | None = None
     found: tuple[Tag, ...] = ()
+    mended: tuple[Mended, ...] = ()
 
 
 class Session(Protocol):
@@ -109,6 +121,15 @@ class Source(SourceSettings):
     def on_demand(self, tags: Sequence[Tag]) -> frozenset[str]:  # noqa: ARG002  # for those who override
         """Names of the tags whose rows are not due every `every_s`, but when something happens, or never."""
         return frozenset()
+
+    @property
+    def keeps_back(self) -> bool:
+        """Whether the device itself keeps back what is within the tags' dead bands."""
+        return False
+
+    def unbanded(self, tags: Sequence[Tag]) -> frozenset[str]:
+        """Names of the tags of which every row counts, so that none can have a dead band."""
+        return self.on_demand(tags)
 
     def still(self, found: Sequence[Tag]) -> tuple[Tag, ...]:  # noqa: ARG002  # for those who find tags
         """Those of the tags found before that a session would find again with these settings."""

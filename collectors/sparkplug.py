@@ -9,16 +9,16 @@ import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from collectors.mqtt_link import Access, linked
 from collectors.mqtt_packets import Will
+from collectors.mqtt_tls import Tls
 from collectors.source import Arrival, Opening, Source
 from collectors.sparkplug_session import NAMESPACE, SparkplugSession, Wishes, place_of
-from pipeline.plant import Tag
+from pipeline.plant import Beside, Tag
 from pipeline.settings import read_secret
 
 _ID: Final = r"[^\s/+#][^/+#]*"
@@ -32,7 +32,10 @@ class Sparkplug(Source):
     host: str
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     user: str | None = None
-    password_file: Path | None = None
+    password_file: Beside | None = None
+    """Its first line is the user's password."""
+    tls: Tls | None = None
+    """Encryption; none: whoever listens on the way reads along, the password too."""
     timeout_s: PositiveFloat = 10.0
     """Longest wait for the broker's answer."""
     group: Id
@@ -89,6 +92,10 @@ class Sparkplug(Source):
         """Nodes report changes: no row is due at any time."""
         return frozenset(tag.name for tag in tags)
 
+    def unbanded(self, tags: Sequence[Tag]) -> frozenset[str]:
+        """Texts; of the others each change comes, and small ones may be kept back."""
+        return frozenset(tag.name for tag in tags if tag.context and not tag.values)
+
     def still(self, found: Sequence[Tag]) -> tuple[Tag, ...]:
         """All of them, while births may bring tags."""
         return tuple(found[: self.max_tags]) if self.finds else ()
@@ -112,6 +119,7 @@ async def _open(source: Sparkplug, opening: Opening) -> AsyncIterator[SparkplugS
         timeout_s=source.timeout_s,
         most=source.max_buffer,
         will=Will(state, _state(since_ms, online=False), retain=True) if source.host_id else None,
+        tls=source.tls,
     )
     wishes = Wishes(
         source.group,

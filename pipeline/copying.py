@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.model import BAD_BIT, CAUSES, Codes, Floats, Int64s
+from pipeline.model import BAD_BIT, CAUSES, Batch, Codes, Floats, Int64s
 
 BEGIN: Final = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 END: Final = struct.pack(">h", -1)
@@ -53,6 +53,15 @@ _KEYS: Final[tuple[Field, ...]] = (("record", ">i8", 8), ("tag_id", ">i4", 4), (
 _GOOD: Final = _shape((("ts", ">i8", 8), ("value", ">f8", 8), *_KEYS))
 _BAD: Final = _shape((("ts", ">i8", 8), ("value", ">f8", -1), *_KEYS))
 MEASUREMENT: Final = "COPY rootdx.measurement (ts, value, record, tag_id, quality) FROM STDIN (FORMAT binary)"
+
+
+def batch_rows(part: Sequence[tuple[int, Batch]], ids: Sequence[Ids], ts_ns: Int64s) -> bytes:
+    """Rows of `measurement` from batches, each with its record id, and their tags' ids; `ts_ns` joins their times."""
+    tag_id = np.concatenate([own[one.tag] for own, (_, one) in zip(ids, part, strict=True)])
+    record = np.repeat(np.array([key for key, _ in part], np.int64), [len(one) for _, one in part])
+    value = np.concatenate([one.value for _, one in part])
+    quality = np.concatenate([one.quality for _, one in part])
+    return measurement_rows(ts_ns, value, record, tag_id, quality)
 
 
 def measurement_rows(ts_ns: Int64s, value: Floats, record: Int64s, tag_id: Ids, quality: Codes) -> bytes:

@@ -56,7 +56,6 @@ class _Sender:
         self._on_their_way: collections.deque[int] = collections.deque()  # last seq of each message
         self._progress = time.monotonic()
         self._rewound = 0.0
-        self._changed = asyncio.Event()
 
     async def run(self) -> None:
         await together(listen=self._listen(), send=self._send())
@@ -88,7 +87,7 @@ class _Sender:
             await self._fell_back(said.last)
         elif said.hole and time.monotonic() - self._rewound > SETTLE_S:
             self._rewind("hole")
-        self._changed.set()
+        self._spool.appended.set()
 
     async def _fell_back(self, last: int) -> None:
         """The ledger knows less than it once announced; believe it."""
@@ -134,13 +133,9 @@ class _Sender:
 
     async def _wait(self) -> None:
         """Until something is appended, announced, or patience runs out."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (self._spool.appended, self._changed)]
-        try:
-            await asyncio.wait(waits, timeout=self._settings.patience_s / 4, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waits:
-                one.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.patience_s / 4):
+                await self._spool.appended.wait()
         self._spool.appended.clear()  # also while the window is full, or the next wait would not wait
-        self._changed.clear()
         if self._on_their_way and time.monotonic() - self._progress > self._settings.patience_s:
             self._rewind("no progress")

@@ -31,6 +31,11 @@ def gateway_asset(source: str) -> str:
     return f"gateway/{source}"
 
 
+def taken_back(tally: Tally) -> Tally:
+    """What makes a tally not have been: its missing rows are there after all."""
+    return Tally(tally.asset, tally.tags, tally.minute_ns, tally.tag, tally.expected, -tally.missing)
+
+
 def tally_of(batch: Batch, cause: Cause, now_ns: int | None = None) -> Tally:
     """The rows of a batch as rows that will never arrive.
 

@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError
 
 # collectors
 rows_read = Counter("rootdx_rows_read_total", "Rows handed over by a device session.", ["asset", "quality"])
+rows_no_news = Counter("rootdx_rows_no_news_total", "Rows read and not stored: within their dead band.", ["asset"])
 waveforms_read = Counter("rootdx_waveforms_read_total", "Waveforms handed over by a device session.", ["asset"])
 requests = Counter("rootdx_requests_total", "Requests sent to a device.", ["asset", "outcome"])
 device_up = Gauge("rootdx_device_up", "1 while a session on the device is open.", ["asset"])

@@ -115,7 +115,9 @@ class Tag(Frozen):
     every_s: PositiveFloat | None = None
     """How often it is sampled, where the protocol can tell tags apart (OPC UA); none: as its source."""
     deadband: Annotated[float | str, PlainValidator(_deadband)] | None = None
-    """Changes up to this, in `unit` or as "1 %" of `range`, are not even sent (OPC UA); none: every change."""
+    """Changes up to this, in `unit` or as "1 %" of `range`, give no row; none: every reading does."""
+    heartbeat_s: PositiveFloat | None = None
+    """With a deadband a row comes at least this often whatever it says; none: every minute. Not for OPC UA."""
     loop: tuple[FiniteFloat, FiniteFloat] | None = None
     """The tag's value at 4 mA and at 20 mA; raw · scale + offset is then the current in mA, judged by NAMUR NE 43."""
     sentinels: tuple[int, ...] | None = None
@@ -137,6 +139,10 @@ class Tag(Frozen):
             raise ValueError("scale = 0 would turn every value into the offset")
         if isinstance(self.deadband, str) and self.range is None:
             raise ValueError(f"deadband = {self.deadband!r} is a share of the range; give one, or a number")
+        if self.deadband is not None and self.values:
+            raise ValueError("deadband and values: every change of a number that means something counts; remove one")
+        if self.heartbeat_s is not None and self.deadband is None:
+            raise ValueError("heartbeat_s without deadband: every reading gives a row anyway; remove it")
         return self
 
 
@@ -326,13 +332,31 @@ def load(file: Path, model: type[M]) -> M:
     Raises:
         ConfigError: names file, key (with its line where it can be found), value and what was expected.
     """
+    return parsed(text_of(file), file, model)
+
+
+def text_of(file: Path) -> str:
+    """What stands in a file.
+
+    Raises:
+        ConfigError: it is not there, or no text.
+    """
     try:
-        text = file.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
+        return file.read_bytes().decode()  # line ends as they are: the same text can be written back
     except FileNotFoundError as error:
         raise ConfigError(f"{file}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read: {error}") from error
+
+
+def parsed(text: str, file: Path, model: type[M]) -> M:
+    """What stands in a file, or is to stand there, as a settings object.
+
+    Raises:
+        ConfigError: as `load`; its cause is the ValidationError where TOML is not what is wrong.
+    """
+    try:
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     try:

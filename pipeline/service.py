@@ -6,13 +6,15 @@
 """
 
 import asyncio
+import contextlib
+import gc
 import logging
 import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final, NoReturn
 
 import uvloop
@@ -92,7 +94,13 @@ def configure_logging(level: str = "INFO") -> None:
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
-    """Runs a process until it ends or is told to, and returns its exit code."""
+    """Runs a process until it ends or is told to, and returns its exit code.
+
+    What was imported stays for good, so the garbage collector does not look at it again: it took 50 ms every 20 s of a
+    gateway, a tick late each time.
+    """
+    gc.collect()
+    gc.freeze()
     wrong: list[BaseException] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -104,6 +112,17 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
     if not wrong:
         return 0
     return EXIT_CONFIG if any(isinstance(error, ConfigError) for error in wrong) else 1
+
+
+@contextlib.contextmanager
+def reload_asked() -> Iterator[asyncio.Event]:
+    """An event that is set each time somebody wants the files read again: SIGHUP, `systemctl reload`."""
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    try:
+        yield asked
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def _until_signal(main: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -89,7 +89,7 @@ class Spool:
 
     @property
     def notes(self) -> Mapping[str, str]:
-        """What was last made durable beside the records, as it was at the start."""
+        """What was last made durable beside the records."""
         return self._file.notes
 
     @property

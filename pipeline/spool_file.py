@@ -1,6 +1,6 @@
 """The file of a spool: SQLite, one record a row, used by one thread. What it promises stands in spool.py.
 
-* Every change is one transaction, and every transaction is on disk when it returns (WAL, synchronous=FULL).
+* Every change is one transaction, and every transaction is on disk when it returns (`spool_database`).
 * A number is never used twice: after an unclean stop numbering skips `LEAP` ahead, whatever the disk forgot.
 * What is dropped becomes a stub that carries the loss, row for row. Records that may already have been sent are never
   dropped, because the store may hold them.
@@ -8,8 +8,6 @@
 """
 
 import contextlib
-import errno
-import fcntl
 import logging
 import os
 import sqlite3
@@ -19,15 +17,15 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from pipeline import losses, metrics, wire
 from pipeline.errors import BadData, ConfigError, SpoolFull
 from pipeline.model import Body, rows_of
-from pipeline.reserve import LOG_PAGES, Reserve, is_full
-from pipeline.salvage import EPOCH, SCHEMA, identity, missing, salvage
+from pipeline.reserve import Reserve, is_full
+from pipeline.salvage import EPOCH, identity, missing, salvage
 from pipeline.settings import SpoolSettings
+from pipeline.spool_database import DAMAGED, NO_ACCESS, code_of, connected, locked, transaction
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +38,8 @@ DROP_SHARE: Final = 16
 """A full spool drops at least 1/DROP_SHARE of its cap at once."""
 STUB_SPAN_NS: Final = 3_600_000_000_000
 """A stub swallows the next dropped records while it covers less than this."""
-BUSY_S: Final = 5.0
-"""Longest wait for somebody who looks into the file with another program."""
 RATED_S: Final = 30.0
 """Between two notes in the file of how fast it fills, for whoever looks at it from outside."""
-
-_NO_ACCESS: Final = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY}
-_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 R = TypeVar("R")
 
@@ -69,7 +62,7 @@ class SpoolFile:
     def __init__(self, settings: SpoolSettings, source: str, clock: Callable[[], int]) -> None:
         self.source = source
         self.state = State()
-        self.notes: Mapping[str, str] = {}
+        self.notes: dict[str, str] = {}
         self.cap = int(settings.cap_mb * 1e6)
         self._settings, self._clock = settings, clock
         self._reserve = Reserve(settings.folder)
@@ -84,7 +77,7 @@ class SpoolFile:
 
     def mark_damaged(self, error: sqlite3.DatabaseError) -> None:
         """After an error that means damage the file is not closed as clean, so that the next start looks into it."""
-        self._sound = self._sound and _code(error) not in _DAMAGED
+        self._sound = self._sound and code_of(error) not in DAMAGED
 
     def open(self) -> None:
         """Takes the folder and brings its file into order.
@@ -95,7 +88,7 @@ class SpoolFile:
         folder = self._settings.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(folder)
+            self._lock = locked(folder)
         except OSError as error:
             raise ConfigError(
                 f"gateway.spool.folder = {str(folder)!r}: cannot be used: {error.strerror or error}; "
@@ -117,7 +110,7 @@ class SpoolFile:
                 self._reserve.spend()
                 self._db = self._connect()
                 self._load()
-            elif _code(error) in _NO_ACCESS:
+            elif code_of(error) in NO_ACCESS:
                 raise ConfigError(
                     f"gateway.spool.folder = {str(self._settings.folder)!r}: {error}; name a folder on a local disk "
                     f"that this user may write, and let no other program hold {FILE}"
@@ -126,14 +119,7 @@ class SpoolFile:
                 self._salvage(error)
 
     def _connect(self) -> sqlite3.Connection:
-        file = self._settings.folder / FILE
-        db = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        db.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
-        db.execute("PRAGMA journal_size_limit=4000000")
-        db.executescript(SCHEMA)
-        return db
+        return connected(self._settings.folder / FILE)
 
     def _load(self) -> None:
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
@@ -196,12 +182,13 @@ class SpoolFile:
 
     def _insert(self, payload: bytes, rows: int, notes: Mapping[str, str]) -> int:
         seq = self.state.head + 1
-        with _transaction(self._db):
+        with transaction(self._db):
             self._write(seq, self._clock(), rows, payload, stub=0)
             self._db.executemany("INSERT OR REPLACE INTO note VALUES (?, ?)", list(notes.items()))
             if time.monotonic() - self._rated > RATED_S:
                 self._rated = time.monotonic()
                 self._put(bytes_per_s=self.rate())
+        self.notes.update(notes)
         self.state.head = seq
         self.state.records += 1
         self.state.size += len(payload)
@@ -257,7 +244,7 @@ class SpoolFile:
         raise AssertionError
 
     def _mark_sent(self, mark: int) -> None:
-        with _transaction(self._db):
+        with transaction(self._db):
             self._put(may_be_sent=mark)
 
     def release(self, last: int) -> None:
@@ -271,7 +258,7 @@ class SpoolFile:
             self._reserve.restore(self._db)
 
     def _delete(self, last: int) -> tuple[int, int]:
-        with _transaction(self._db):
+        with transaction(self._db):
             freed: tuple[int, int] = self._db.execute(
                 "SELECT count(*), coalesce(sum(size), 0) FROM record WHERE seq <= ?", (last,)
             ).fetchone()
@@ -340,7 +327,7 @@ class SpoolFile:
         log.warning("spool full dropped_from=%d dropped_to=%d", first[0], last[0])
 
     def _replace(self, first: int, last: int, gateway_ns: int, stub: bytes) -> None:
-        with _transaction(self._db):
+        with transaction(self._db):
             self._db.execute("DELETE FROM record WHERE seq BETWEEN ? AND ?", (first, last))
             self._write(last, gateway_ns, 0, stub, stub=1)
 
@@ -367,7 +354,7 @@ class SpoolFile:
                 (folder / name).rename(aside / name)
         found = salvage(aside / FILE)
         self._db = self._connect()
-        with _transaction(self._db):
+        with transaction(self._db):
             self._put(**identity(found, aside), clean=0)
             self._db.executemany("INSERT OR REPLACE INTO note VALUES (?, ?)", list(found.notes.items()))
             self._db.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?)", found.rows)
@@ -377,31 +364,3 @@ class SpoolFile:
         log.error("spool damaged cause=%s kept=%d lost=%d aside=%s", cause, kept, lost, aside)
         told = losses.salvaged(self.source, self._clock(), str(cause), aside.name, kept, lost)
         self._insert(wire.pack([told]), 0, {})
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Any:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
-
-
-def _code(error: Exception) -> int:
-    """SQLite's primary result code; 0 where there is none."""
-    return int(getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-
-
-def _lock(folder: Path) -> int:
-    """An exclusive lock on the folder for as long as the returned descriptor is open."""
-    handle = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise OSError(errno.EBUSY, "another gateway has it open") from error
-    return handle

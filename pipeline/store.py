@@ -1,4 +1,4 @@
-"""Every SQL statement of the running processes.
+"""Every SQL statement of the running processes, but for names (`naming`) and bursts (`bursts`).
 
 * A `Commit` is applied in one transaction or not at all: rows, tallies, events, quarantine, ledger.
 * The ledger is read under a row lock before anything is written and must be what the caller believed; so a second
@@ -28,7 +28,8 @@ from pipeline.database import connect, translated
 from pipeline.errors import BadData, Unavailable
 from pipeline.ledger import record_id
 from pipeline.migrate import Connection, check_schema
-from pipeline.model import HOUR_NS, Batch, Body, Cause, Event, Int64s, Tally, Waveform
+from pipeline.model import HOUR_NS, Batch, Body, Cause, Event, Tally, Waveform
+from pipeline.naming import DECLARED, Names
 from pipeline.settings import StoreSettings, store_dsn
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,6 @@ SLICE: Final = 600
 """Batches packed at once: the server works on one slice while the next is packed."""
 NOTE_S: Final = 30.0
 """A touched hour is noted again after this long, see 0002_engine.plain.sql."""
-DECLARED: Final = "machine.declared"
-"""Kind of the event by which a gateway tells names, roles and units of a machine's tags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +110,7 @@ class Store:
     def __init__(self, db: Connection, engine: str, direct_rows: int | None) -> None:
         self.engine = engine
         self._db, self._direct_rows = db, direct_rows
-        self._tag_ids: dict[tuple[str, tuple[str, ...]], copying.Ids] = {}
-        self._asset_ids: dict[str, int] = {}
+        self._names = Names(db)
         self._noted: dict[int, float] = {}
 
     async def ledger(self) -> list[Entry]:
@@ -180,8 +178,7 @@ class Store:
                 async with self._db.transaction():
                     yield
         except BaseException:
-            self._tag_ids.clear()
-            self._asset_ids.clear()
+            self._names.forget()
             self._noted.clear()
             raise
 
@@ -210,7 +207,7 @@ class Store:
         events = [(key, body) for key, body in bodies if isinstance(body, Event)]
         for _, event in events:
             if event.kind == DECLARED:
-                await self._declare(event)
+                await self._names.declare(event)
         await self._copy_batches([(key, body) for key, body in bodies if isinstance(body, Batch) and len(body)])
         await self._copy_tallies([(key, body) for key, body in bodies if isinstance(body, Tally) and len(body)])
         await self._insert_waveforms([(key, body) for key, body in bodies if isinstance(body, Waveform)])
@@ -219,10 +216,10 @@ class Store:
     async def _copy_batches(self, batches: Sequence[tuple[int, Batch]]) -> None:
         if not batches:
             return
-        ids = [await self._ids(one.asset, one.tags) for _, one in batches]  # nothing can be asked inside a COPY
+        ids = [await self._names.tags(one.asset, one.tags) for _, one in batches]  # nothing can be asked inside a COPY
         if self._direct_rows is not None and sum(len(one) for _, one in batches) >= self._direct_rows:
             await self._db.execute(f"SET LOCAL {_DIRECT} = on".encode())
-        known = {asset: await self._asset_id(asset) for asset in sorted({one.asset for _, one in batches})}
+        known = {asset: await self._names.asset(asset) for asset in sorted({one.asset for _, one in batches})}
         assets = [known[one.asset] for _, one in batches]
         hours: set[int] = set()
         arrivals = Arrivals()
@@ -236,7 +233,7 @@ class Store:
                 ts_ns = np.concatenate([one.ts_ns for _, one in part])
                 hours.update(np.unique(ts_ns // HOUR_NS).tolist())
                 arrivals.add(assets[at : at + SLICE], [len(one) for _, one in part], ts_ns)
-                await copy.write(_measurement_rows(part, ids[at : at + SLICE], ts_ns))
+                await copy.write(copying.batch_rows(part, ids[at : at + SLICE], ts_ns))
             await copy.write(copying.END)
         await self._note(hours)
         await self._arrived(arrivals)
@@ -249,7 +246,7 @@ class Store:
     async def _copy_tallies(self, tallies: Sequence[tuple[int, Tally]]) -> None:
         if not tallies:
             return
-        tag_id = np.concatenate([(await self._ids(one.asset, one.tags))[one.tag] for _, one in tallies])
+        tag_id = np.concatenate([(await self._names.tags(one.asset, one.tags))[one.tag] for _, one in tallies])
         record = np.repeat(np.array([key for key, _ in tallies], np.int64), [len(one) for _, one in tallies])
         minute = np.concatenate([one.minute_ns for _, one in tallies])
         expected = np.concatenate([one.expected for _, one in tallies])
@@ -270,45 +267,10 @@ class Store:
         await self._db.execute(_TOUCHED, [[hour * 3600 for hour in hours]])
         self._noted = {hour: at for hour, at in self._noted.items() if now - at < NOTE_S} | dict.fromkeys(hours, now)
 
-    async def _ids(self, asset: str, tags: tuple[str, ...]) -> copying.Ids:
-        """(len(tags),) tag ids; tags never seen before are made."""
-        found = self._tag_ids.get((asset, tags))
-        if found is None:
-            asset_id = await self._asset_id(asset)
-            by_name = dict(await self._all(_TAGS, [asset_id]))
-            new = [name for name in tags if name not in by_name]
-            if new:
-                await self._db.execute(_NEW_TAGS, [asset_id, new])
-                by_name = dict(await self._all(_TAGS, [asset_id]))
-            found = np.array([by_name[name] for name in tags], np.int32)
-            self._tag_ids[asset, tags] = found
-        return found
-
-    async def _asset_id(self, path: str) -> int:
-        known = self._asset_ids.get(path)
-        if known is not None:
-            return known
-        rows = await self._all(_ASSET, [path])
-        if not rows:  # looked up first: an insert that finds its conflict burns an id
-            await self._db.execute(_NEW_ASSET, [path])
-            rows = await self._all(_ASSET, [path])
-        self._asset_ids[path] = int(rows[0][0])
-        return self._asset_ids[path]
-
-    async def _declare(self, event: Event) -> None:
-        """Takes names, roles and units of a machine's tags from what its gateway says of it."""
-        tags = event.data.get("tags", ())
-        asset_id = await self._asset_id(event.asset)
-        known = (event.data.get("name", ""), event.data.get("process", ""), asset_id)
-        await self._db.execute("UPDATE rootdx.asset SET name = %s, process = %s WHERE asset_id = %s", known)
-        async with self._db.cursor() as cursor:
-            await cursor.executemany(_DECLARE_TAG, [{**_NOTHING, **tag, "asset_id": asset_id} for tag in tags])
-        await bursts.declare(self._db, asset_id, event.data.get("waveforms", ()))
-
     async def _insert_waveforms(self, waveforms: Sequence[tuple[int, Waveform]]) -> None:
         if not waveforms:
             return
-        rows = [(key, await self._asset_id(one.asset), one) for key, one in waveforms]
+        rows = [(key, await self._names.asset(one.asset), one) for key, one in waveforms]
         await bursts.insert(self._db, rows)
         arrivals = Arrivals()
         arrivals.add([asset_id for _, asset_id, _ in rows], [2] * len(rows), bursts.ends([one for _, one in waveforms]))
@@ -318,7 +280,7 @@ class Store:
         rows = []
         for key, one in events:
             said = (one.kind, one.key, one.ts_ns // 1000, int(one.severity), one.text, json.dumps(dict(one.data)), key)
-            rows.append((one.id, one.phase.value, await self._asset_id(one.asset), *said))
+            rows.append((one.id, one.phase.value, await self._names.asset(one.asset), *said))
         if rows:
             async with self._db.cursor() as cursor:
                 await cursor.executemany(_EVENT, rows)
@@ -355,7 +317,7 @@ class Store:
                 raise BadData(f"quarantine {quarantine_id}: no such entry, or it is resolved already")
             keyed = [(record_id(source_id, seq), body) for source_id, seq, body in bodies]
             batches = [(key, body) for key, body in keyed if counted and isinstance(body, Batch)]
-            undo = [(key, _negated(losses.tally_of(body, Cause.QUARANTINED))) for key, body in batches]
+            undo = [(key, losses.taken_back(losses.tally_of(body, Cause.QUARANTINED))) for key, body in batches]
             await self._copy_bodies([*keyed, *undo])
         log.info("quarantine resolved id=%d bodies=%d", quarantine_id, len(bodies))
 
@@ -371,18 +333,6 @@ class Store:
 def _eager(cursor: psycopg.AsyncCursor[tuple[Any, ...]]) -> AsyncLibpqWriter:
     """Sends in pieces small enough that the server works while we pack the next."""
     return AsyncLibpqWriter(cursor, flush_threshold=256 << 10)
-
-
-def _measurement_rows(part: Sequence[tuple[int, Batch]], ids: Sequence[copying.Ids], ts_ns: Int64s) -> bytes:
-    tag_id = np.concatenate([own[one.tag] for own, (_, one) in zip(ids, part, strict=True)])
-    record = np.repeat(np.array([key for key, _ in part], np.int64), [len(one) for _, one in part])
-    value = np.concatenate([one.value for _, one in part])
-    quality = np.concatenate([one.quality for _, one in part])
-    return copying.measurement_rows(ts_ns, value, record, tag_id, quality)
-
-
-def _negated(tally: Tally) -> Tally:
-    return Tally(tally.asset, tally.tags, tally.minute_ns, tally.tag, tally.expected, -tally.missing)
 
 
 def _quarantine_row(one: Quarantined) -> tuple[Any, ...]:
@@ -407,18 +357,6 @@ _ARRIVED: Final = """
     FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[]) AS new(asset_id, hour, first, last)
     ON CONFLICT (asset_id, hour) DO UPDATE
         SET from_ts = least(known.from_ts, EXCLUDED.from_ts), to_ts = greatest(known.to_ts, EXCLUDED.to_ts)"""
-_ASSET: Final = "SELECT asset_id FROM rootdx.asset WHERE path = %s"
-_NEW_ASSET: Final = "INSERT INTO rootdx.asset (path) VALUES (%s) ON CONFLICT DO NOTHING"
-_NEW_TAGS: Final = (
-    "INSERT INTO rootdx.tag (asset_id, name) SELECT %s, unnest(%s::text[]) ON CONFLICT (asset_id, name) DO NOTHING"
-)
-_TAGS: Final = "SELECT name, tag_id FROM rootdx.tag WHERE asset_id = %s"
-_NOTHING: Final = {"role": "", "unit": "", "low": None, "high": None, "every_s": None, "text": ""}
-_DECLARE_TAG: Final = """
-    INSERT INTO rootdx.tag (asset_id, name, role, unit, low, high, every_s, text)
-    VALUES (%(asset_id)s, %(name)s, %(role)s, %(unit)s, %(low)s, %(high)s, %(every_s)s, %(text)s)
-    ON CONFLICT (asset_id, name) DO UPDATE SET (role, unit, low, high, every_s, text)
-        = (EXCLUDED.role, EXCLUDED.unit, EXCLUDED.low, EXCLUDED.high, EXCLUDED.every_s, EXCLUDED.text)"""
 _EVENT: Final = """
     INSERT INTO rootdx.event (id, phase, asset_id, kind, key, ts, severity, text, data, record)
     VALUES (%s, %s, %s, %s, %s, to_timestamp(0) + %s * INTERVAL '1 microsecond', %s, %s, %s, %s)

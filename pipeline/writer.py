@@ -38,9 +38,10 @@ from pipeline.model import (
     waveforms_of,
     weight_of,
 )
+from pipeline.naming import DECLARED
 from pipeline.service import keep, together, wall_ns
 from pipeline.settings import Settings, WriterSettings
-from pipeline.store import DECLARED, Accepted, Commit, Entry, Quarantined, Store, opened
+from pipeline.store import Accepted, Commit, Entry, Quarantined, Store, opened
 from pipeline.topics import ALL_RECORDS, Committed, committed_topic, gateway_of
 
 log = logging.getLogger(__name__)
@@ -374,8 +375,8 @@ def _tally_refusal(tally: Tally) -> str | None:
         return f"tally of {tally.asset}: expected minutes from 2000 to 2099"
     least = min(int(tally.expected.min()), int(tally.missing.min()))
     most = max(int(tally.expected.max()), int(tally.missing.max()))
-    if least < 0 or most > LARGEST_COUNT:
-        return f"tally of {tally.asset}: counts from {least} to {most}, expected 0 to {LARGEST_COUNT}"
+    if least < -LARGEST_COUNT or most > LARGEST_COUNT:  # below zero: what was counted before is taken back
+        return f"tally of {tally.asset}: counts from {least} to {most}, expected {-LARGEST_COUNT} to {LARGEST_COUNT}"
     return None
 
 

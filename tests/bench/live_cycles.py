@@ -23,8 +23,9 @@ from analytics.processes.casting import HpdcShot
 from analytics.window import SECOND_NS
 from pipeline import service
 from pipeline.model import Batch, Event, rows_of
+from pipeline.naming import DECLARED
 from pipeline.settings import StoreSettings
-from pipeline.store import DECLARED, Accepted, Commit, Entry, Store, opened
+from pipeline.store import Accepted, Commit, Entry, Store, opened
 from rootdx.demo import sample_plant
 from tests.bench.figures import Figure, quantile, show
 from tests.bench.stage import Child, Db, Invalid, Stage, Wish, looking

@@ -259,3 +259,30 @@ def test_the_state_is_compact() -> None:
         Reading((Batch.of("a", names, stamps, np.arange(5_000), np.zeros(5_000)),), ticks=(START, START)), START
     )
     assert len(accounts.state()) < 100
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 5_000), st.lists(st.integers(1, 4_000), min_size=1, max_size=6), st.integers(1, 90))
+def test_a_tag_with_a_heartbeat_owes_a_row_for_some_ticks_however_they_are_booked(
+    first: int, steps: list[int], stride: int
+) -> None:
+    accounts = Accounts("e/s/a/l/c", TAGS, 1.0, "polled", on_demand=("c",), ticks_a_row={"a": stride})
+    tick = START + first * SECOND
+    accounts.add(Reading((), ticks=(tick, tick)), tick)
+    told = np.zeros(len(TAGS), np.int64)
+    for step in steps:
+        tick += step * SECOND
+        while not accounts.cover(tick, Cause.UNREACHABLE):
+            told += summed(accounts.ripe())
+        told += summed(accounts.close())
+    begin, end = (START + first * SECOND) // SECOND, tick // SECOND
+    assert told.tolist() == [end // stride - begin // stride, sum(steps), 0]
+
+
+def summed(tallies: Any) -> Any:
+    """Rows missing a tag, all of them expected."""
+    total = np.zeros(len(TAGS), np.int64)
+    for tally in tallies:
+        assert (tally.missing.sum(axis=1) == tally.expected).all()
+        np.add.at(total, tally.tag, tally.expected)
+    return total

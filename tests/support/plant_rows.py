@@ -13,8 +13,9 @@ from analytics.process import Process
 from analytics.watching import watchings
 from analytics.window import Window
 from pipeline.model import Batch, Body, Event, Waveform, rows_of
+from pipeline.naming import DECLARED
 from pipeline.settings import AnalyticsSettings, StoreSettings
-from pipeline.store import DECLARED, Accepted, Commit, Store
+from pipeline.store import Accepted, Commit, Store
 from tests.support.simulated import ORIGIN_NS
 
 QUICK = AnalyticsSettings(every_s=0.01, patience_s=1e6, unattended="leave")
