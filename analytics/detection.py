@@ -57,6 +57,7 @@ class Seat:
         tags: columns, where it looks at tags.
         every_s: grid, likewise.
         is_broken: it failed, and is left alone until the next start.
+        kept: the last rows of tags it was shown, so that its memory is read once.
     """
 
     asset_id: int
@@ -70,6 +71,7 @@ class Seat:
     tags: tuple[Tagged, ...] = ()
     every_s: float = 1.0
     is_broken: bool = False
+    kept: Table | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +146,7 @@ class Detection:
                 continue
             try:
                 if from_ns <= seat.seen_to_ns:
+                    seat.kept = None
                     await self._note(seat, from_ns, min(newest_ns, seat.seen_to_ns))
                 await self._advance(seat, newest_ns, now_ns)
             except (RootdxError, psycopg.Error):
@@ -165,7 +168,7 @@ class Detection:
             ready_ns = (newest_ns - round(self._settings.settle_s * _NS)) // step_ns * step_ns
             if ready_ns - seat.seen_to_ns < self._settings.judge_every_s * _NS:
                 return
-            shown = await self._tags(seat, seat.seen_to_ns + 1, min(ready_ns, seat.seen_to_ns + MOST_NS) + 1)
+            shown = await self._next_tags(seat, seat.seen_to_ns + 1, min(ready_ns, seat.seen_to_ns + MOST_NS) + 1)
         if shown.first >= len(shown.table) and shown.to_ns <= seat.seen_to_ns:
             return
         await self._judge(seat, shown, now_ns)
@@ -182,6 +185,20 @@ class Detection:
             found = await of_profiles(self._db, seat.asset, wish, view.profile, from_ns, to_ns)
         last = int(found.table.ts_ns[-1]) if len(found.table) > found.first else from_ns - 1
         return Shown(found.table, found.first, found.cycle_id, last)
+
+    async def _next_tags(self, seat: Seat, from_ns: int, to_ns: int) -> Shown:
+        """New rows of tags, with the memory that is kept from the last look where that ends just before them."""
+        detector = seat.watching.detector
+        step_ns = round(seat.every_s * _NS)
+        follows = seat.kept is not None and len(seat.kept) and seat.kept.ts_ns[-1] == (from_ns - 1) // step_ns * step_ns
+        if detector.reads_rows or seat.kept is None or not follows:
+            shown = await self._tags(seat, from_ns, to_ns)
+        else:
+            new = await self._tags(seat, from_ns, to_ns, 0)
+            table = new.table.after(seat.kept, detector.memory)
+            shown = Shown(table, len(table) - len(new.table), None, new.to_ns)
+        seat.kept = replace(shown.table.take(slice(max(0, len(shown.table) - detector.memory), None)), rows={})
+        return shown
 
     async def _tags(self, seat: Seat, from_ns: int, to_ns: int, rows: int | None = None) -> Shown:
         view, memory = seat.watching.view, seat.watching.detector.memory if rows is None else rows
@@ -233,7 +250,7 @@ class Detection:
             "kind": seat.watching.detector.kind,
             "on": seat.watching.view.on,
             "moves": explanation.told_moves(moved),
-            "resembles": resembling(seat.kind, moved),
+            "resembles": resembling(seat.kind, moved, told),
             "window": [await self._began(shown, told["since"]), told["at"]],
             **({} if shown.cycle_id is None else {"cycle_id": int(shown.cycle_id[row])}),
             **({} if last is None else {"last": {"at": last[0] // 1000, "who": last[1], "text": last[2]}}),

@@ -56,6 +56,8 @@ class Detector(Frozen, ABC):
 
     learns: ClassVar[bool] = False
     """Whether it needs a baseline."""
+    reads_rows: ClassVar[bool] = False
+    """Whether it looks at the raw rows of tags, `Table.rows`, beside the grid."""
     detector_version: ClassVar[str] = "1"
     """Changes with every change of its scores."""
 

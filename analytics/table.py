@@ -112,6 +112,18 @@ class Table:
             fresh=0,
         )
 
+    def after(self, before: "Table", most: int) -> "Table":
+        """This table with the last `most` rows of one of the same variables and one group before it; no raw rows."""
+        keep = slice(max(0, len(before) - most), None)
+        return replace(
+            self,
+            ts_ns=np.concatenate([before.ts_ns[keep], self.ts_ns]),
+            value=np.concatenate([before.value[keep], self.value]),
+            group=np.concatenate([before.group[keep], self.group]),
+            normal=np.concatenate([before.normal[keep], self.normal]),
+            rows={},
+        )
+
     def select(self, names: tuple[str, ...]) -> "Table":
         """Some of the columns.
 

@@ -12,7 +12,7 @@
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -30,6 +30,8 @@ class ImplausibleTime(Detector):
     stamp of its own: sorted by time, all are rows too many. For cycles, the score is `least_s` over the time since the
     one before.
     """
+
+    reads_rows: ClassVar[bool] = True
 
     kind: Literal["implausible_time"] = "implausible_time"
     window: int = Field(default=20, ge=2, le=1000)
