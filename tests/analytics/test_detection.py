@@ -11,7 +11,7 @@ import pytest
 from analytics.alarm import Act, Kind
 from analytics.alarm_store import AlarmStore
 from analytics.backtest import backtest
-from analytics.feature_table import Wish, of_cycles
+from analytics.feature_table import Grid, Wish, of_cycles, of_tags, phases, tagged
 from analytics.processes.casting import HpdcShot
 from analytics.watch import Watch, watching
 from analytics.watching import watchings
@@ -114,24 +114,48 @@ async def test_a_restart_anywhere_leaves_the_same_journal(plain_dsn: str) -> Non
     assert ask(plain_dsn, JOURNAL) == clean
 
 
-async def test_live_replay_and_backtest_find_the_same(plain_dsn: str) -> None:
-    pieces = batches(cell().window, 30.0)
-    live = await told(plain_dsn, pieces, BISCUIT)
-    one = watchings([BISCUIT], [SHOT.kind], "test")[0]
-    db = await connect(plain_dsn, 5)
+EWMA: dict[str, Any] = {"kind": "ewma", "on": "hpdc_shot", "of": ["biscuit"], "centre": 25.0, "sigma": 1.8}
+ADAPTIVE: dict[str, Any] = {
+    "kind": "adaptive", "on": "hpdc_shot", "of": ["biscuit", "v_fast", "t_fill"], "window": 10, "spread_rows": 10,
+    "least_rows": 5, "limit": 2.0, "top": 1,
+}  # fmt: skip
+TEMPERATURE: dict[str, Any] = {**METAL, "low": 664.0, "high": 666.0, "during": ["POUR", "COOL"]}
+GAP: dict[str, Any] = {"kind": "gap", "of": ["metal.temp"], "alarm": {"on_delay_s": 10.0}}
+
+
+async def backtested(dsn: str, table: dict[str, Any], settings: AnalyticsSettings) -> list[tuple[int, int]]:
+    """When a backtest says that it is raised, and since when, µs."""
+    one = watchings([table], [SHOT.kind], "test")[0]
+    asset_id = ask(dsn, "SELECT asset_id FROM rootdx.asset")[0][0]
+    rows = one.detector.memory
+    db = await connect(dsn, 5)
     try:
-        asset_id = ask(plain_dsn, "SELECT asset_id FROM rootdx.asset")[0][0]
-        table = (await of_cycles(db, Wish(asset_id, SHOT.kind, ("biscuit",)), 0, 2**62)).table
+        if one.is_of_cycles:
+            shown = (await of_cycles(db, Wish(asset_id, SHOT.kind, one.view.of, (), rows), 0, 2**62)).table
+        else:
+            step_ns, first, last = 10**9, cell().window.start_ns, cell().window.end_ns
+            last = (last - round(settings.settle_s * 1e9)) // step_ns * step_ns + 1
+            spans = await phases(db, Wish(asset_id, SHOT.kind), one.view.during, 0, last) if one.view.during else None
+            shown = await of_tags(db, await tagged(db, asset_id, one.view.of), Grid(1.0, rows, spans), first, last)
     finally:
         await db.close()
-    tested = backtest(table, one.detector, one.view.alarm).episodes
+    return [(e.raised_ns // 1000, e.onset_ns // 1000) for e in backtest(shown, one.detector, one.view.alarm).episodes]
+
+
+@pytest.mark.parametrize("table", [BISCUIT, EWMA, ADAPTIVE, TEMPERATURE, GAP], ids=lambda one: str(one["kind"]))
+async def test_live_replay_and_backtest_find_the_same(plain_dsn: str, table: dict[str, Any]) -> None:
+    pieces = batches(cell().window, 30.0)
+    live = await told(plain_dsn, pieces, table)
+    tested = await backtested(plain_dsn, table, LIVE)
     ask(plain_dsn, EMPTY)
-    replayed = await told(plain_dsn, pieces, BISCUIT, settings=QUICK)
-    moments = [[(row[3], row[6], row[7]) for row in rows] for rows in (live, replayed)]
-    assert moments[0] == moments[1]
-    assert [(e.raised_ns // 1000, e.onset_ns // 1000) for e in tested] == [
-        (round(row[6].timestamp() * 1e6), round(row[7].timestamp() * 1e6)) for row in live if row[3] == "raised"
+    replayed = await told(plain_dsn, pieces, table, settings=QUICK)
+    moments = [
+        [(row[3], row[6], row[7]) for row in rows if row[3] in {"raised", "cleared"}] for rows in (live, replayed)
     ]
+    assert moments[0] == moments[1]
+    rung = [(round(row[6].timestamp() * 1e6), round(row[7].timestamp() * 1e6)) for row in live if row[3] == "raised"]
+    assert rung == tested
+    assert rung
     assert not any(row[8] for row in replayed), "old rows ring nobody"
     assert all(row[9] for row in replayed)
 
