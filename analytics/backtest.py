@@ -68,6 +68,7 @@ class Outcome:
 
     Attributes:
         scores: of every row.
+        first: the first row that counts; those before it are memory.
         episodes: every time it would have rung.
         days: length of the table.
         per_day: episodes a day.
@@ -78,6 +79,7 @@ class Outcome:
     """
 
     scores: Scores
+    first: int
     episodes: tuple[Episode, ...]
     days: float
     per_day: Result
@@ -112,12 +114,13 @@ def backtest(  # the detector, what it rests on, how it rings, and the truth
     counted = table.ts_ns >= (-(2**62) if from_ns is None else from_ns)
     moments = table.ts_ns[counted]
     first_ns, last_ns = (int(moments[0]), int(moments[-1])) if len(moments) else (0, 0)
-    rung = tuple(one for one in episodes(table, scores, alarm) if len(moments) and one.raised_ns >= first_ns)
+    rung = episodes(table, scores, alarm, len(table) - len(moments))
     days = (last_ns - first_ns) / DAY_NS
     rows = np.bincount(table.group[counted], minlength=len(table.groups)).tolist()
     hits = Counter(table.groups[int(table.group[one.row])] for one in rung)
     return Outcome(
         scores=scores,
+        first=len(table) - len(moments),
         episodes=rung,
         days=days,
         per_day=_ratio(len(rung), days, PER_DAY),

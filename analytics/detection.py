@@ -281,7 +281,7 @@ class Detection:
         if shown.first >= len(shown.table):
             return
         shown, scores = _examined(seat, shown)
-        late = [one for one in episodes(shown.table, scores, seat.watching.view.alarm) if one.row >= shown.first]
+        late = episodes(shown.table, scores, seat.watching.view.alarm, shown.first)
         with translated():
             async with self._db.transaction():
                 for one in late:

@@ -140,8 +140,8 @@ class Episode:
     row: int
 
 
-def episodes(table: Table, scores: Scores, settings: AlarmSettings) -> tuple[Episode, ...]:
-    """Every episode of a table, when nobody acknowledges or shelves anything; in order of their raising.
+def episodes(table: Table, scores: Scores, settings: AlarmSettings, from_row: int = 0) -> tuple[Episode, ...]:
+    """Every episode of the rows from `from_row` on, when nobody acknowledges or shelves; in order of their raising.
 
     >>> table = Table.of([0.0, 2.0, 0.0])
     >>> [(e.onset_ns, e.cleared_ns) for e in episodes(table, Scores(("x1",), table.value), AlarmSettings())]
@@ -149,7 +149,7 @@ def episodes(table: Table, scores: Scores, settings: AlarmSettings) -> tuple[Epi
     """
     found: list[Episode] = []
     standing: dict[str, int] = {}
-    for one in rung(table, scores, settings, {}).findings:
+    for one in rung(table, scores, settings, {}, from_row=from_row).findings:
         entry = one.entry
         if entry.kind is Kind.RAISED:
             standing[one.subject] = len(found)

@@ -11,7 +11,6 @@ import numpy as np
 
 from analytics.alarm import AlarmSettings
 from analytics.backtest import DAY_NS, Label, Outcome, backtest
-from analytics.detector import Scores
 from analytics.feature_table import Grid, Wish, grid_s, of_cycles, of_tags, phases, tagged
 from analytics.findings import episodes
 from analytics.machines import Watched, load_machines
@@ -174,15 +173,16 @@ def factor(trial: Trial, budget: float) -> float | None:
     low, high = 1.0, float(np.nanmax(outcome.scores.score)) * 1.001
     for _ in range(STEPS):
         middle = (low * high) ** 0.5
-        if _rings(table, outcome.scores, settings, middle) <= most:
+        if _rings(table, outcome, settings, middle) <= most:
             high = middle
         else:
             low = middle
     return high
 
 
-def _rings(table: Table, scores: Scores, settings: AlarmSettings, by: float) -> int:
-    return len(episodes(table, replace(scores, score=scores.score / by), settings))
+def _rings(table: Table, outcome: Outcome, settings: AlarmSettings, by: float) -> int:
+    scores = replace(outcome.scores, score=outcome.scores.score / by)
+    return len(episodes(table, scores, settings, outcome.first))
 
 
 def sheets(trials: Sequence[Trial], against: Against, zone: ZoneInfo) -> list[Sheet]:

@@ -139,7 +139,8 @@ async def backtested(dsn: str, table: dict[str, Any], settings: AnalyticsSetting
             shown = await of_tags(db, await tagged(db, asset_id, one.view.of), Grid(1.0, rows, spans), first, last)
     finally:
         await db.close()
-    return [(e.raised_ns // 1000, e.onset_ns // 1000) for e in backtest(shown, one.detector, one.view.alarm).episodes]
+    found = backtest(shown, one.detector, one.view.alarm, from_ns=cell().window.start_ns).episodes
+    return [(e.raised_ns // 1000, e.onset_ns // 1000) for e in found]
 
 
 @pytest.mark.parametrize("table", [BISCUIT, EWMA, ADAPTIVE, TEMPERATURE, GAP], ids=lambda one: str(one["kind"]))
