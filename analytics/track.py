@@ -16,6 +16,7 @@ from analytics.cycle_store import Known, TagRow
 from analytics.cycles import Change, Cycle, segments
 from analytics.machines import Watched
 from analytics.process import Process, Segment
+from analytics.rows import Wanted
 from analytics.window import EMPTY, SECOND_NS, Series, Window
 from pipeline.model import Waveform
 
@@ -196,6 +197,24 @@ class Track:
     def is_settled(self, segment: Segment, seen_to_ns: int) -> bool:
         """Whether a cycle is over and every row that decides about it could be seen."""
         return segment.end_ns is not None and segment.end_ns + self.settle_ns <= seen_to_ns
+
+
+@dataclass(slots=True)
+class Plan:
+    """One span of one track: where its cycles begin, and which rows are missing to find them."""
+
+    track: Track
+    dirty: Dirty
+    known: Sequence[Known]
+    start_ns: int
+    read_from_ns: int
+    end_ns: int
+    roles: Sequence[str]
+
+    def wanted(self) -> list[Wanted]:
+        """The rows of the markers that are not cached."""
+        tags = [self.track.tags[role] for role in self.roles]
+        return [Wanted(tag.tag_id, self.read_from_ns, self.end_ns + 1000, tag.every_s) for tag in tags]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,19 +15,17 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
 
 import psycopg
 
 from analytics.accounting import Accounted, Accounts
-from analytics.cycle_store import CycleStore, Known, Request, Writing
+from analytics.cycle_store import CycleStore, Request, Writing
 from analytics.cycles import Change, Cycle, Span, context_at, measure, memory, running
 from analytics.detection import Detection
 from analytics.machines import METER, Watched, load_machines, process_of
 from analytics.reader import Reader
-from analytics.rows import Wanted
-from analytics.track import Dated, Difference, Dirty, Found, Track, after_cut, difference
+from analytics.track import Dated, Difference, Dirty, Found, Plan, Track, after_cut, difference
 from analytics.window import SECOND_NS, Series, Window
 from pipeline import metrics, service
 from pipeline.database import connect, translated
@@ -43,24 +41,6 @@ LOOK_FOR_MACHINES_S: Final = 5.0
 FOREVER_NS: Final = 4_000_000_000_000_000_000
 LIVE_NS: Final = 3600 * SECOND_NS
 """Cycles of rows not older than this are kept in mind between rounds."""
-
-
-@dataclass(slots=True)
-class _Plan:
-    """One span of one track: where its cycles begin, and which rows are missing to find them."""
-
-    track: Track
-    dirty: Dirty
-    known: Sequence[Known]
-    start_ns: int
-    read_from_ns: int
-    end_ns: int
-    roles: Sequence[str]
-
-    def wanted(self) -> list[Wanted]:
-        """The rows of the markers that are not cached."""
-        tags = [self.track.tags[role] for role in self.roles]
-        return [Wanted(tag.tag_id, self.read_from_ns, self.end_ns + 1000, tag.every_s) for tag in tags]
 
 
 class Watch:
@@ -276,7 +256,7 @@ class Watch:
         metrics.processes_failed.labels(track.machine.asset, track.kind).inc()
         self._broken.add(track.asset_id)
 
-    async def _planned(self, track: Track, dirty: Dirty) -> _Plan:
+    async def _planned(self, track: Track, dirty: Dirty) -> Plan:
         first = dirty.from_ns - track.settle_ns
         known = track.known_since(first)
         if known is None and first >= track.newest_ns - LIVE_NS:
@@ -286,9 +266,9 @@ class Watch:
             known = await self._store.known(track.asset_id, track.kind, first, dirty.to_ns + track.reach_ns)
         start = track.window_start(dirty, known)
         end = track.first_end(dirty, known)
-        return _Plan(track, dirty, known, start, track.missing_from(start, dirty), end, track.marker_roles())
+        return Plan(track, dirty, known, start, track.missing_from(start, dirty), end, track.marker_roles())
 
-    async def _found(self, plan: _Plan, rows: Mapping[str, Series]) -> list[Found]:
+    async def _found(self, plan: Plan, rows: Mapping[str, Series]) -> list[Found]:
         track = plan.track
         while True:
             waves = await self._reader.bursts(track, plan.read_from_ns, plan.end_ns + 1000)
@@ -300,7 +280,7 @@ class Watch:
             plan.read_from_ns, plan.end_ns = plan.end_ns + 1000, further
             rows = dict(zip(plan.roles, await self._reader.read(plan.wanted()), strict=True))
 
-    async def _result(self, plan: _Plan, found: Sequence[Found]) -> tuple[Writing, list[Request]]:
+    async def _result(self, plan: Plan, found: Sequence[Found]) -> tuple[Writing, list[Request]]:
         track = plan.track
         changes = await self._context(track.asset_id) if found else []
         closed = [one for one in found if track.is_settled(one.segment, plan.end_ns)]
