@@ -108,7 +108,8 @@ class Detection:
         """
         watched = machine.detectors
         if not watched and self._settings.unattended == "watch":
-            polled = [one.variable.name for one in await tagged(self._db, asset_id, ()) if np.isfinite(one.every_s)]
+            tags = [one for one in await tagged(self._db, asset_id, ()) if np.isfinite(one.every_s)]
+            polled = {one.variable.name: one.variable.unit for one in tags}
             watched = unattended([one.kind for one in machine.processes], polled)
         seats = [await self._seat(machine, asset_id, one, span_ns) for one in watched]
         standing = await self._store.standing([seat.detector_id for seat in seats])

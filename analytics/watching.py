@@ -80,27 +80,34 @@ class Watching(Frozen):
         return found
 
 
+COUNTED: Final = frozenset({"1", "kW.h", "A.h"})
+"""Units of states, bits and counters, which rise or jump by design."""
 CONTEXTS: Final = ("recipe", "part", "die", "mold")
 """Kinds of context that a machine without any [[detector]] is judged apart by."""
 
 
-def unattended(kinds: Sequence[str], roles: Sequence[str]) -> tuple[Watching, ...]:
-    """What watches a machine for which nobody has configured anything: every kind of its cycles, and its line.
+def unattended(kinds: Sequence[str], polled: Mapping[str, str]) -> tuple[Watching, ...]:
+    """What watches a machine for which nobody has configured anything: its cycles, its line, and its analog tags.
 
     Args:
         kinds: processes that it runs.
-        roles: of its tags that are read at an interval.
+        polled: unit by role of the tags that are read at an interval.
 
-    >>> [one.name for one in unattended(["hpdc_shot"], ["metal.temp"])]
-    ['hpdc_shot', 'line']
+    >>> [one.name for one in unattended(["hpdc_shot"], {"metal.temp": "Cel", "shot.count": "1"})]
+    ['hpdc_shot', 'line', 'anything']
     """
-    rings = {"refractory_s": 3600.0, "priority": "low"}
+    rings: dict[str, Any] = {"refractory_s": 3600.0, "priority": "low"}
     tables: list[dict[str, Any]] = [
         {"kind": "adaptive", "name": kind, "on": kind, "by": list(CONTEXTS), "alarm": rings} for kind in kinds
     ]
-    if roles:
-        rings = rings | {"on_delay_s": 60.0}
-        tables.append({"kind": "gap", "name": "line", "of": list(roles), "alarm": rings})
+    if polled:
+        tables.append({"kind": "gap", "name": "line", "of": list(polled), "alarm": rings | {"on_delay_s": 60.0}})
+    analog = [role for role, unit in polled.items() if unit not in COUNTED and not role.endswith(("total", "count"))]
+    if analog:
+        tables.append(
+            {"kind": "general", "name": "anything", "of": analog, "every_s": 60.0, "subject": "all", "past_rows": 1440,
+             "alarm": rings}
+        )  # fmt: skip
     return watchings(tables, kinds, "unattended")
 
 

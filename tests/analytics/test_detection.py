@@ -14,7 +14,7 @@ from analytics.backtest import backtest
 from analytics.feature_table import Grid, Wish, of_cycles, of_tags, phases, tagged
 from analytics.processes.casting import HpdcShot
 from analytics.watch import Watch, watching
-from analytics.watching import watchings
+from analytics.watching import unattended, watchings
 from pipeline.database import connect
 from pipeline.errors import ConfigError
 from pipeline.model import Batch
@@ -260,3 +260,4 @@ async def test_a_machine_nobody_configured_is_watched_from_the_first_day(plain_d
     seats = ask(plain_dsn, "SELECT name, kind FROM rootdx.detector ORDER BY 1")
     assert seats == [("hpdc_shot", "adaptive"), ("line", "gap")]
     assert {row[2] for row in rows} == {"metal.temp"}, "the thermometer that broke, and no other tag"
+    assert not [one for one in unattended(["hpdc_shot"], {"cycle.state": "1"}) if one.name == "anything"]
