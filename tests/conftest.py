@@ -24,7 +24,6 @@ from pipeline import migrate
 from rootdx.embedded import Broker, Postgres
 from tests.support.services import Timescale, reachable_folder, run
 
-
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 """How fast a machine is says nothing about a property."""
