@@ -27,6 +27,7 @@ from rootdx.commands import (
     cycles,
     enter,
     gateway,
+    grafana,
     kpi,
     learn,
     notify,
@@ -49,7 +50,7 @@ app = typer.Typer(
     help="Shop-floor data platform for root-process plants: device to hypertable, exactly once.",
 )
 quarantine_app = typer.Typer(no_args_is_help=True, help="What could not be stored: look at it, retry it, take it out.")
-for one in (gateway.app, writer.app, analytics.app, notify.app, simulate.app, backtest.app, learn.app):
+for one in (gateway.app, writer.app, analytics.app, notify.app, simulate.app, backtest.app, learn.app, grafana.app):
     app.add_typer(one)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(tags.app, name="tags")
