@@ -38,7 +38,7 @@ from pipeline.plant import Machine, Tag
 
 log = logging.getLogger(__name__)
 
-LONGEST_WAIT_S: Final = 5.0
+LONGEST_WAIT_S: Final = 3.0
 """Between two tries to reach a device."""
 CONFIG_WAIT_S: Final = 60.0
 """Between two tries on a device that contradicts its file: a person has to change one of them."""

@@ -17,6 +17,7 @@ from collectors.opcua_items import check_node, part_of
 from collectors.opcua_security import CarefulClient, Door, Security, moment
 from collectors.opcua_session import OpcUaSession
 from collectors.source import Arrival, Opening, Source
+from collectors.stopping import ended
 from pipeline.errors import Unavailable
 from pipeline.plant import Tag, WaveformEntry
 
@@ -33,18 +34,27 @@ class OpcUa(Source):
     """Longest wait for each answer."""
     alarms: str | None = None
     """Node whose alarms and events are taken, as `i=2253`, the server itself; none: not asked for."""
+    history: Literal["fill", "leave"] = "fill"
+    """What the server has kept of an outage is asked for, or left there."""
+    history_s: PositiveFloat = 604_800.0
+    """Of a longer outage only so much, the newest part, is asked for; a week."""
     security: Security = Security(policy="None")
     """None: readable messages, anonymous."""
 
     @property
     def arrival(self) -> Arrival:
-        """When the server wants, and lost while nobody listens."""
-        return "pushed"
+        """When the server wants, and lost while nobody listens, unless its history has it."""
+        return "mended" if self.history == "fill" else "pushed"
 
     @property
     def interval_s(self) -> None:
         """A server sends what changes."""
         return
+
+    @property
+    def keeps_back(self) -> bool:
+        """A server is told the dead band."""
+        return True
 
     def on_demand(self, tags: Sequence[Tag]) -> frozenset[str]:
         """Texts are no rows."""
@@ -94,10 +104,15 @@ async def connected(source: OpcUa, client_id: str, asset: str, now_ns: int) -> A
 @asynccontextmanager
 async def _open(source: OpcUa, opening: Opening) -> AsyncIterator[OpcUaSession]:
     async with connected(source, opening.client_id, opening.asset, opening.clock()) as client:
-        session = OpcUaSession(source.url, source.every_s, opening, client, source.alarms)
+        history_s = source.history_s if source.history == "fill" else None
+        session = OpcUaSession(source.url, source.every_s, opening, client, notifier=source.alarms, history_s=history_s)
         with as_unavailable(source.url):
             await session.subscribe()
-        yield session
+        mending = asyncio.create_task(session.mend(), name=f"history {opening.asset}")
+        try:
+            yield session
+        finally:
+            await ended(mending)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Which nodes of an OPC UA server are monitored, how often and with what filter; see opcua.md.
 
-* An address is a node id, for a tag optionally followed by the place in an array: ` element=2`.
+* An address is a node id, for a tag optionally followed by the way into its value: ` element=2`, ` field=Spot.Force`.
 * Sampling and deadband are the server's business: nothing that it reports is filtered here.
 """
 
@@ -15,15 +15,22 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.uaerrors import UaError
 
+from collectors.deadband import band_of
+from collectors.opcua_structures import Structures, within
 from pipeline.errors import ConfigError
 from pipeline.plant import Tag
 
 _NODE: Final = re.compile(r"(?:nsu=(?P<uri>[^;]+);|ns=(?P<index>\d+);)?(?P<id>[isgb]=.+)", re.DOTALL)
-_PART: Final = re.compile(r"(?P<node>.*?)(?:\s+element=(?P<element>\d+(?:,\d+)*))?", re.DOTALL)
+_STEP: Final = r"element=\d+(?:,\d+)*|field=\S+"
+_PART: Final = re.compile(rf"(?P<node>.*?)(?P<steps>(?:\s+(?:{_STEP}))*)", re.DOTALL)
 _RESTAMPED: Final = ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp)
 """An array that is all zeros again is news too."""
 HEARTBEAT: Final = ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_CurrentTime))
 """A value that changes as long as the server samples at all."""
+
+
+Step = str | tuple[int, ...]
+"""A field of a structure, as a path; or an element of an array, an index for each dimension."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +39,40 @@ class Part:
 
     Attributes:
         node: its id.
-        element: of an array, an index for each dimension; empty: the value is no array.
+        steps: the way into the value; empty: all of it.
     """
 
     node: str
-    element: tuple[int, ...] = ()
+    steps: tuple[Step, ...] = ()
 
-    def of(self, value: Any, dimensions: Sequence[int]) -> Any:
-        """The element; None where there is none."""
-        try:
-            if len(dimensions) == len(self.element) > 1 and not isinstance(value[0], list):  # row by row in one list
-                if any(index >= size for index, size in zip(self.element, dimensions, strict=True)):
-                    return None
-                return value[int(np.ravel_multi_index(self.element, tuple(dimensions)))]
-            for index in self.element:
-                value = value[index]
-        except (IndexError, TypeError):
-            return None
+    @property
+    def is_of_structure(self) -> bool:
+        """Whether the value is a structure."""
+        return any(isinstance(step, str) for step in self.steps)
+
+    def of(self, value: Any, dimensions: Sequence[int], structures: Structures) -> Any:
+        """What is there; None where nothing is.
+
+        Raises:
+            BadData: a structure on the way that nobody can read.
+        """
+        for step in self.steps:
+            value = within(value, step, structures) if isinstance(step, str) else _element(value, step, dimensions)
+            dimensions = ()
         return value
+
+
+def _element(value: Any, place: tuple[int, ...], dimensions: Sequence[int]) -> Any:
+    try:
+        if len(dimensions) == len(place) > 1 and not isinstance(value[0], list):  # row by row in one list
+            if any(index >= size for index, size in zip(place, dimensions, strict=True)):
+                return None
+            return value[int(np.ravel_multi_index(place, tuple(dimensions)))]
+        for index in place:
+            value = value[index]
+    except (IndexError, TypeError, KeyError):
+        return None
+    return value
 
 
 def part_of(address: str) -> Part:
@@ -57,7 +80,11 @@ def part_of(address: str) -> Part:
     found = _PART.fullmatch(address)
     if found is None:
         return Part(address)
-    return Part(found["node"], tuple(int(index) for index in (found["element"] or "").split(",") if index))
+    return Part(found["node"], tuple(_step(*step.split("=", 1)) for step in re.findall(_STEP, found["steps"])))
+
+
+def _step(kind: str, where: str) -> Step:
+    return where if kind == "field" else tuple(int(index) for index in where.split(","))
 
 
 def check_node(what: str, address: str) -> None:
@@ -130,13 +157,5 @@ def filter_of(tag: Tag | None) -> ua.DataChangeFilter | None:
     return ua.DataChangeFilter(
         Trigger=ua.DataChangeTrigger.StatusValue,
         DeadbandType=ua.UInt32(ua.DeadbandType.Absolute),
-        DeadbandValue=deadband_of(tag) / abs(tag.scale),
+        DeadbandValue=band_of(tag) / abs(tag.scale),
     )
-
-
-def deadband_of(tag: Tag) -> float:
-    """In the tag's unit, 0 where it has none."""
-    if isinstance(tag.deadband, str):
-        low, high = tag.range or (0.0, 0.0)
-        return float(tag.deadband.rstrip("% ")) / 100 * (high - low)
-    return tag.deadband or 0.0

@@ -22,10 +22,14 @@ from collectors.buffer import Buffer
 from collectors.bursts import portions
 from collectors.opcua_alarms import Alarms, Said
 from collectors.opcua_burst import Assembly, Node
+from collectors.opcua_history import History, Page
 from collectors.opcua_items import HEARTBEAT, filter_of, needs_namespaces, node_id, part_of, queue_of, request
 from collectors.opcua_meanings import meanings
+from collectors.opcua_mending import Mending
 from collectors.opcua_security import CarefulClient
-from collectors.opcua_values import OVERFLOW, Memory, Rows, Text, time_of, value_of
+from collectors.opcua_structures import Structures
+from collectors.opcua_types import Types
+from collectors.opcua_values import OVERFLOW, UNDECODED, Hole, Memory, Rows, Text, reason, time_of, value_of
 from collectors.scaling import Scaling
 from collectors.source import Opening, Reading
 from collectors.texts import Texts
@@ -43,6 +47,8 @@ _LIFETIME: Final = 30
 _SILENCE_S: Final = 5.0
 _HEARTBEAT_S: Final = 3.0
 """A server's clock may tick once a second."""
+_NEARLY_TWICE: Final = 1.9
+"""Intervals of silence after which a subscription is deaf: so that it is noticed within two."""
 _ITEMS_A_REQUEST: Final = 1_000
 _BUFFER_ROWS: Final = 50_000
 
@@ -51,7 +57,14 @@ class OpcUaSession:
     """A live subscription; the publish callback fills the buffer, `readings` empties it."""
 
     def __init__(
-        self, url: str, every_s: float, opening: Opening, client: CarefulClient, notifier: str | None = None
+        self,
+        url: str,
+        every_s: float,
+        opening: Opening,
+        client: CarefulClient,
+        *,
+        notifier: str | None = None,
+        history_s: float | None = None,
     ) -> None:
         self._url, self._opening, self._client = url, opening, client
         self._names = tuple(tag.name for tag in opening.tags)
@@ -66,10 +79,13 @@ class OpcUaSession:
         self._publishing_s = min(every_s, _LONGEST_PUBLISHING_S, *self._every_s)
         self._watched_s = min((tag.every_s for tag in opening.tags if tag.every_s), default=None)
         self._tags = list(opening.tags)
+        self._structures = Structures()
         self._notifier = None if notifier is None else Node("alarms", notifier, -1)
         self._alarms = Alarms(opening.asset, self._memory.alarms)
         self._texts = Texts(opening.asset, self._memory.texts)
-        self._buffer: Buffer[Rows | Text | Said | Event | Waveform] = Buffer(_BUFFER_ROWS)
+        self._history_s, self._since_ns = history_s, self._memory.heard_ns
+        self._history: History | None = None
+        self._buffer: Buffer[Rows | Text | Said | Event | Waveform | Page] = Buffer(_BUFFER_ROWS)
         self._ticked = time.monotonic()
         self._heard = time.monotonic()
         self._patience_s = _SILENCE_S
@@ -84,6 +100,14 @@ class OpcUaSession:
             uris = await self._client.get_namespace_array()
         ids = [node_id(node.label, node.address, uris, self._url) for node in asked]
         await self._learn(ids[: len(self._tags)])
+        self._mending = Mending(
+            self._opening.asset, self._tags, self._parts, self._structures, dict(self._memory.texts)
+        )
+        if self._history_s is not None:
+            session, clock = self._client.uaclient.session, self._opening.clock
+            self._history = History(self._url, session, ids[: len(self._tags)], self._history_s, clock)
+            await self._history.learn([tag for tag in range(len(self._tags)) if self._memory.last[tag]])
+            self._history.ask([hole for hole in self._memory.holes if self._history.has(hole.tag)])
         keepalives = max(1, round(_KEEPALIVE_S / self._publishing_s))
         params = ua.CreateSubscriptionParameters(
             RequestedPublishingInterval=self._publishing_s * 1000,
@@ -97,7 +121,9 @@ class OpcUaSession:
         self._patience_s = max(3 * keepalive_s, _SILENCE_S)
         requests = [self._request(i, node) for i, node in enumerate(ids[: len(self._nodes)])]
         if self._watched_s:
-            self._watched_s = max(2 * self._watched_s, 3 * granted.RevisedPublishingInterval / 1000, _HEARTBEAT_S)
+            self._watched_s = max(
+                _NEARLY_TWICE * self._watched_s, 3 * granted.RevisedPublishingInterval / 1000, _HEARTBEAT_S
+            )
             requests.append(request(len(self._nodes), HEARTBEAT, min(self._every_s), 1))
         if self._notifier:
             requests.append(opcua_alarms.request(len(self._nodes) + 1, ids[-1]))
@@ -114,10 +140,23 @@ class OpcUaSession:
                 self._judge_item(one.RequestedParameters.ClientHandle, result.StatusCode)
         self._heard = self._ticked = time.monotonic()
 
+    async def mend(self) -> None:
+        """Has the server's history fill what an outage left out; for ever."""
+        try:
+            if self._history is not None:
+                async for page in self._history.pages():
+                    await self._buffer.room()
+                    self._buffer.put(page, 1 + len(page.values))
+        except Exception as error:
+            self._buffer.end(error)
+            raise
+
     async def _learn(self, ids: Sequence[ua.NodeId]) -> None:
         """What numbers mean, where the server says it and the file does not."""
         unsaid = [i for i, tag in enumerate(self._tags) if not tag.values]
         found = await meanings(self._client.uaclient.session, [ids[i] for i in unsaid])
+        structured = [node for node, part in zip(ids, self._parts, strict=True) if part.is_of_structure]
+        self._structures = await Types(self._client.uaclient.session).of(structured)
         for i, values in found.items():
             self._tags[unsaid[i]] = self._tags[unsaid[i]].model_copy(update={"values": values})
 
@@ -177,7 +216,7 @@ class OpcUaSession:
         for item in items:
             if item.ClientHandle < len(self._names):
                 self._hear_one(item.ClientHandle, item.Value, now, rows)
-        if rows.tag:
+        if rows.tag or rows.holes:
             self._buffer.put(rows, len(rows.tag))
         arrays = [item for item in items if len(self._names) <= item.ClientHandle < len(self._nodes)]
         for item in sorted(arrays, key=lambda one: one.ClientHandle):  # a period before what it is the period of
@@ -185,9 +224,11 @@ class OpcUaSession:
 
     def _hear_one(self, tag: int, said: ua.DataValue, now: int, rows: Rows) -> None:
         ts_ns, believed = time_of(said, now)
-        value = value_of(said, self._parts[tag])
+        value = value_of(said, self._parts[tag], self._structures)
         is_first = tag in self._unheard
         self._unheard.discard(tag)
+        if is_first and believed and self._history and self._history.has(tag) and self._memory.last[tag] <= ts_ns:
+            rows.holes.append(Hole(tag, int(self._memory.last[tag]), ts_ns, now, self._since_ns))
         if isinstance(value, str):
             self._buffer.put(Text(tag, ts_ns, value))
             return
@@ -198,10 +239,30 @@ class OpcUaSession:
             quality = Quality.UNCERTAIN
         if quality == Quality.BAD_TYPE_MISMATCH:
             metrics.bad_data.labels(self._opening.asset, "type_mismatch").inc()
+        if self._parts[tag].is_of_structure:
+            self._judge_structure(tag, said, quality)
         if quality & 0xFFFF & OVERFLOW == OVERFLOW:
             metrics.bad_data.labels(self._opening.asset, "server_queue_overflow").inc()
         if self._tags[tag].name not in self._memory.texts or self._tags[tag].values:  # a text has no bad rows
             rows.add(ts_ns, tag, raw, quality)
+
+    def _judge_structure(self, tag: int, said: ua.DataValue, quality: int) -> None:
+        """Says once of a structure that nobody can read it."""
+        name, refused = self._names[tag], self._memory.refused
+        key = f"structure of {name}"
+        if quality != UNDECODED:
+            refused.pop(key, None)
+            return
+        metrics.bad_data.labels(self._opening.asset, "undecoded").inc()
+        if refused.get(key) == quality:
+            return
+        refused[key] = quality
+        why = reason(said.Value.Value if said.Value else None, self._parts[tag], self._structures)
+        log.warning("structure not read asset=%s tag=%s cause=%s", self._opening.asset, name, why)
+        text = f"{name}: {self._url}: {why}"
+        data = {"tag": name, "address": self._tags[tag].address, "status": "BadDecodingError"}
+        now, severity = self._opening.clock(), Severity.WARNING
+        self._buffer.put(Event(self._opening.asset, "tag.refused", now, text, severity=severity, key=name, data=data))
 
     def _hear_array(self, place: int, said: ua.DataValue, now: int) -> None:
         ts_ns, believed = time_of(said, now)
@@ -218,11 +279,14 @@ class OpcUaSession:
             for part in portions([item for item in heard if isinstance(item, Waveform)]):
                 self._memory.bursts.update((one.name, one.ts_ns) for one in part)
                 yield Reading(part, memory=self._memory.text())
-            rest = [item for item in heard if not isinstance(item, Waveform)]
+            rest = [item for item in heard if not isinstance(item, Waveform | Page)]
             if rest:
                 yield self._merge(rest)
+            pages = [item for item in heard if isinstance(item, Page)]
+            if pages:
+                yield self._mend(pages)
 
-    async def _take(self) -> list[Rows | Text | Said | Event | Waveform]:
+    async def _take(self) -> list[Rows | Text | Said | Event | Waveform | Page]:
         while True:
             try:
                 async with asyncio.timeout(self._deadline() - time.monotonic()):
@@ -250,7 +314,9 @@ class OpcUaSession:
             if isinstance(item, Said):
                 event = self._alarms.said(item.fields, item.now_ns)
             bodies += [event] if event else []
-        if rows:
+            if isinstance(item, Text):
+                self._memory.last[item.tag] = item.ts_ns
+        if any(part.tag for part in rows):
             ts_ns = np.array([ts for part in rows for ts in part.ts_ns], np.int64)
             tag = np.array([tag for part in rows for tag in part.tag], np.uint16)
             raw = np.array([raw for part in rows for raw in part.raw], np.float64)
@@ -260,4 +326,17 @@ class OpcUaSession:
             self._memory.last[tag] = ts_ns
             bodies.insert(0, Batch(self._opening.asset, self._names, ts_ns, tag, value, quality))
         self._memory.texts = self._texts.state()
+        holes = [hole for part in rows for hole in part.holes]
+        self._memory.holes += holes
+        self._memory.heard_ns = max([self._memory.heard_ns, *(hole.heard_ns for hole in holes)])
+        if self._history is not None:
+            self._history.ask(holes)
         return Reading(tuple(bodies), memory=self._memory.text())
+
+    def _mend(self, pages: Sequence[Page]) -> Reading:
+        """A record of its own, so that it can be told from what was heard."""
+        for page in pages:
+            rest = [] if page.rest is None else [page.rest]
+            self._memory.holes = [hole for hole in self._memory.holes if hole != page.hole] + rest
+        bodies = self._mending.bodies(pages, self._opening.clock())
+        return Reading(tuple(bodies), memory=self._memory.text(), mended=self._mending.mended(pages))

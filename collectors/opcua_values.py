@@ -19,13 +19,43 @@ from asyncua import ua
 
 from collectors.bursts import plausible
 from collectors.opcua_items import Part
+from collectors.opcua_structures import Structures
 from collectors.texts import clean
+from pipeline.errors import BadData
 from pipeline.model import BAD_BIT, Int64s, Quality
 
 OVERFLOW: Final = 0x0480
 """Info bits of a status code: the server's queue was full and a value before this one is lost."""
+_HOLES: Final = 10_000
+"""Remembered; the server's history is asked for one after the other."""
+UNDECODED: Final = 0x8007_0000
+"""BadDecodingError."""
+_NONE_KNOWN: Final = Structures()
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """What is not known of a tag.
+
+    Attributes:
+        tag: its index.
+        from_ns: source time up to which everything is stored.
+        until_ns: source time of the first value heard again.
+        heard_ns: gateway time at which it was heard: until then it was the newest.
+        since_ns: gateway time up to which an earlier hole accounts for what is missing.
+    """
+
+    tag: int
+    from_ns: int
+    until_ns: int
+    heard_ns: int
+    since_ns: int = 0
+
+    def parts(self) -> list[int]:
+        """For JSON."""
+        return [self.tag, self.from_ns, self.until_ns, self.heard_ns, self.since_ns]
 
 
 @dataclass(slots=True)
@@ -36,6 +66,8 @@ class Rows:
     tag: list[int] = field(default_factory=list)
     raw: list[float] = field(default_factory=list)
     quality: list[int] = field(default_factory=list)
+    holes: list[Hole] = field(default_factory=list)
+    """Before them."""
 
     def add(self, ts_ns: int, tag: int, raw: float, quality: int) -> None:
         """One more row."""
@@ -61,6 +93,8 @@ class Memory:
         self._names = hashlib.blake2b("\n".join(names).encode(), digest_size=6).hexdigest()
         self.last: Int64s = np.zeros(len(names), np.int64)
         self.refused: dict[str, int] = {}
+        self.holes: list[Hole] = []
+        self.heard_ns = 0
         said = json.loads(text) if text else {}
         self.bursts: dict[str, int] = said.get("bursts", {})
         self.texts: dict[str, str] = said.get("texts", {})
@@ -68,12 +102,16 @@ class Memory:
         if said.get("tags") == self._names:
             self.last = np.frombuffer(zlib.decompress(base64.b64decode(said["last"])), "<i8").astype(np.int64)
             self.refused = said["refused"]
+            self.holes = [Hole(*one) for one in said.get("holes", [])]
+            self.heard_ns = int(said.get("heard", 0))
 
     def text(self) -> str:
         """Compact: neighbouring times share most of their bytes."""
         last = base64.b64encode(zlib.compress(self.last.astype("<i8").tobytes(), 1)).decode()
         said: dict[str, Any] = {"tags": self._names, "last": last, "refused": self.refused}
         more: dict[str, Any] = {"bursts": self.bursts, "texts": self.texts, "alarms": self.alarms}
+        more["holes"] = [hole.parts() for hole in self.holes[-_HOLES:]]
+        more["heard"] = self.heard_ns
         said |= {key: kept for key, kept in more.items() if kept}
         return json.dumps(said, separators=(",", ":"))
 
@@ -90,8 +128,8 @@ def time_of(said: ua.DataValue, now_ns: int) -> tuple[int, bool]:
     return now_ns, True
 
 
-def value_of(said: ua.DataValue, part: Part) -> tuple[float, int] | str:
-    """A number with its quality, NaN where it is bad; or a text."""
+def value_of(said: ua.DataValue, part: Part, structures: Structures = _NONE_KNOWN) -> tuple[float, int] | str:
+    """A number with its quality, NaN where it is bad (UNDECODED: a structure nobody can read); or a text."""
     status = 0 if said.StatusCode is None else said.StatusCode.value
     if status >= BAD_BIT:
         return np.nan, status
@@ -99,12 +137,24 @@ def value_of(said: ua.DataValue, part: Part) -> tuple[float, int] | str:
     if variant is None or variant.Value is None:
         return np.nan, Quality.BAD_NO_DATA
     value: Any = variant.Value
-    if part.element:
-        value = part.of(value, [int(size) for size in variant.Dimensions or ()])
+    if part.steps:
+        try:
+            value = part.of(value, [int(size) for size in variant.Dimensions or ()], structures)
+        except BadData:
+            return np.nan, UNDECODED
     if isinstance(value, int | float):
         return float(value), status
     text = _text_of(value)
     return (np.nan, Quality.BAD_TYPE_MISMATCH) if text is None else text
+
+
+def reason(value: Any, part: Part, structures: Structures) -> str:
+    """Why a structure could not be read."""
+    try:
+        part.of(value, (), structures)
+    except BadData as error:
+        return str(error)
+    return ""
 
 
 def _text_of(value: Any) -> str | None:

@@ -19,7 +19,7 @@ from pipeline.errors import Unavailable
 from tests.collectors.devices import RawModbus, RtuBus, machine
 
 _SLAVES = 10
-_DEAD = 4
+DEAD = 4
 
 
 class _Slave(RawModbus):
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=1.0)
     chosen = parser.parse_args()
-    for name, dead in (("ten alive", None), ("one of ten dead", _DEAD)):
+    for name, dead in (("ten alive", None), ("one of ten dead", DEAD)):
         share = asyncio.run(jitter(chosen.seconds, chosen.every, dead))
         p50, p99, worst = np.percentile(share, [50, 99, 100]) * 100
         print(

@@ -19,11 +19,15 @@ from tests.bench import (
     detector_speed,
     frames,
     gateway_cpu,
+    grafana,
     joint_speed,
     latency,
     live_cycles,
     memory,
+    modbus_rate,
+    opcua_rate,
     outage,
+    sparkplug_rate,
     spool_to_store,
     year,
 )
@@ -43,6 +47,10 @@ ALL: dict[str, Measurement] = {
     "detector_speed": detector_speed.measure,
     "joint_speed": joint_speed.measure,
     "frames": frames.measure,
+    "grafana": grafana.measure,
+    "modbus_rate": modbus_rate.measure,
+    "opcua_rate": opcua_rate.measure,
+    "sparkplug_rate": sparkplug_rate.measure,
 }
 ELSEWHERE = ("spool_to_store", "outage")
 """Also measured on the server of --dsn."""

@@ -1,6 +1,7 @@
 """Everything is pulled out of the wall, again and again, and then every row is counted.
 
     python -m tests.chaos.torture [--faults 1000] [--for 2min] [--seed 1]
+    python -m tests.chaos.torture --protocols       between machine and gateway instead: see protocols
 
 The plant under test is real: gateways (tests/chaos/counted_gateway.py), an MQTT broker, a writer and a PostgreSQL
 server (without TimescaleDB), each a process of its own, with links that can be cut between them. Three gateways: one
@@ -36,6 +37,7 @@ from rich.table import Table
 from pipeline import migrate, reserve
 from rootdx.cli import seconds
 from rootdx.embedded import Broker, Postgres
+from tests.chaos import protocols
 from tests.chaos.counted_gateway import CLOCK_OFFSET, INCARNATION, WITNESS
 from tests.support.proxy import Proxy
 from tests.support.report import Row, write_report
@@ -599,4 +601,6 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    if "--protocols" in sys.argv:
+        raise SystemExit(protocols.entry())
     raise SystemExit(asyncio.run(main(_arguments())))

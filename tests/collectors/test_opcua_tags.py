@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from collectors import opcua_session
 from collectors.deadband import band_of
 from collectors.opcua_items import Part, part_of
+from collectors.opcua_structures import Structures
 from pipeline.errors import Unavailable
 from pipeline.model import Event, Quality
 from rootdx.embedded import free_port
@@ -214,7 +215,7 @@ async def test_a_tag_may_be_an_element_of_an_array(device: Press) -> None:
 async def test_an_element_has_an_index_for_each_dimension(
     address: str, value: Any, dimensions: list[int], found: Any
 ) -> None:
-    assert part_of(address).of(value, dimensions) == found
+    assert part_of(address).of(value, dimensions, Structures()) == found
 
 
 async def test_brackets_belong_to_the_node() -> None:

@@ -240,7 +240,7 @@ REFUSED: list[tuple[Body, str]] = [
     (raw_batch(asset="a\0b"), "printable"),
     (raw_batch(tags=("t" * 201,)), "expected 1 to 200 printable characters"),
     (raw_batch(tags=("a", "a")), "a tag is named twice"),
-    (tally(-1), "counts from -1 to 0"),
+    (tally(-(1 << 31)), "counts from -2147483648 to 0"),
     (tally(1, late=1 << 31), "counts from 0 to 2147483648"),
     (tally(1, minute_ns=0), "expected minutes from 2000 to 2099"),
     (event(ts_ns=0), "expected a time from 2000 to 2099"),

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import select
 import shutil
@@ -136,16 +137,21 @@ class Timescale:
 
 
 class OpcUaServer:
-    """An OPC UA server that is not asyncua's: every policy, user `reader`, clients untrusted until `trust`."""
+    """An OPC UA server that is not asyncua's: every policy, user `reader`, clients untrusted until `trust`.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self.port = folder, 0
+    Args:
+        folder: its own.
+        options: as server.mjs describes them.
+    """
+
+    def __init__(self, folder: Path, **options: object) -> None:
+        self._folder, self._options, self.port = folder, options, 0
         self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Install once a machine (20 s), start, return when it answers (3 s)."""
         folder = _installed(_HERE.with_name("opcua-server"))
-        command = [_node(), "server.mjs", str(self._folder)]
+        command = [_node(), "server.mjs", str(self._folder), json.dumps(self._options)]
         pipe, unbuffered = subprocess.PIPE, 0  # so that select sees every line
         self._server = subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, bufsize=unbuffered)
         self.port = int(self._said("ready"))
@@ -157,12 +163,22 @@ class OpcUaServer:
         with self._server as server:
             server.kill()
 
-    def trust(self) -> None:
-        """What an engineer does at the server: the clients it has rejected are trusted from now on."""
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._server is not None
+        return self._server.pid
+
+    def tell(self, command: str, answer: str) -> str:
+        """A command of server.mjs; what it says behind the word `answer`."""
         assert self._server is not None
         assert self._server.stdin is not None
-        self._server.stdin.write(b"trust\n")
-        self._said("trusted")
+        self._server.stdin.write(f"{command}\n".encode())
+        return self._said(answer)
+
+    def trust(self) -> None:
+        """What an engineer does at the server: the clients it has rejected are trusted from now on."""
+        self.tell("trust", "trusted")
 
     def _said(self, word: str) -> str:
         assert self._server is not None

@@ -2,8 +2,8 @@
 // Usage: node server.mjs FOLDER [OPTIONS as JSON]; prints "ready PORT", ends with its standard input.
 //   port: where it listens (0: somewhere free); before: namespaces registered before its own, which shift its index;
 //   line: {"counters": n, "everyMs": t, "history": how many of them have one, "kept": values a history holds}.
-// On standard input: `trust` trusts the rejected clients; `count` starts the line, `halt` stops it; `forget` drops all
-// subscriptions without a word to their clients; `weld JSON` sets the structure.
+// On standard input: `trust` trusts the rejected clients; `count` starts the line, `halt` stops it, `shift MS` moves its
+// clock; `forget` drops what is monitored without a word to its clients; `weld JSON` sets the structure.
 import { OPCUAServer, OPCUACertificateManager, MessageSecurityMode, SecurityPolicy, DataType, StatusCodes, nodesets,
   standardUnits } from "node-opcua";
 import { readCertificate } from "node-opcua-crypto";
@@ -94,13 +94,13 @@ const counters = Array.from({ length: options.line?.counters ?? 0 }, (_, i) => {
   if (i < options.line.history) book.installHistoricalDataNode(node, { maxOnlineValues: options.line.kept ?? 100_000 });
   return node;
 });
-let counting, number = 0;
+let counting, number = 0, shiftMs = 0;
 function count() {  // one number a tick, the same for all; no tick is left out, however late the timer
   const began = Date.now() - number * options.line.everyMs;
   counting = setInterval(() => {
     for (; (number + 1) * options.line.everyMs <= Date.now() - began; ) {
       number += 1;
-      const stamp = new Date(began + number * options.line.everyMs);
+      const stamp = new Date(began + number * options.line.everyMs + shiftMs);
       for (const node of counters)
         node.setValueFromSource({ dataType: DataType.Double, value: number }, StatusCodes.Good, stamp);
     }
@@ -113,13 +113,13 @@ const hear = {
     return "trusted";
   },
   count() { count(); return "counting"; },
+  shift(ms) { shiftMs = Number(ms); return "shifted"; },
   halt() { clearInterval(counting); return `halted ${number}`; },
   forget() {
     let dropped = 0;
-    for (const endpoint of server.endpoints) void endpoint;
     for (const session of Object.values(server.engine._sessions ?? {}))
       for (const subscription of Object.values(session.publishEngine._subscriptions ?? {})) {
-        for (const id of Object.keys(subscription.monitoredItems)) subscription.removeMonitoredItem(Number(id));
+        subscription.removeMonitoredItems([...subscription.monitoredItems.keys()]);
         dropped += 1;
       }
     return `forgotten ${dropped}`;
