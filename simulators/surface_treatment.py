@@ -116,6 +116,7 @@ class PlatingLine:
         self._seed = seed
         self._faults = faults
         self._noise = Noise(seed)
+        self._counted_ah: dict[float, float] = {}
         self._carriers = Timeline(lambda: self._carrier(1, (48_000.0, 47_500.0)), self._following)
 
     def sample(self, t_s: float) -> dict[str, float]:
@@ -128,7 +129,7 @@ class PlatingLine:
             values |= rectifier
             total_ah += rectifier[f"rect{station}_ah"]
         return values | {
-            "dose_shots": float(int(self._dosed_ah(total_ah) / _AH_A_SHOT)),
+            "dose_shots": float(int(self._dosed_ah(total_ah, t_s) / _AH_A_SHOT)),
             "energy": total_ah * _VOLT / 850.0 + (t_s + _BEFORE_S) * 18.0 / 3600.0,
         }
 
@@ -198,11 +199,19 @@ class PlatingLine:
         grown = passivation.magnitude * passivation.progress(t_s) if passivation else 0.0
         return 1.0 + self._faults.size("bad_contact", t_s, tag) + grown
 
-    def _dosed_ah(self, total_ah: float) -> float:
+    def _dosed_ah(self, total_ah: float, t_s: float) -> float:
+        missed_ah = 0.0
         for fault in self._faults.of("brightener_stop"):
-            missed = min(total_ah, self._total_ah(fault.end_s)) - self._total_ah(fault.start_s)
-            total_ah -= max(0.0, missed)
-        return total_ah
+            if fault.start_s <= t_s:
+                last_ah = total_ah if t_s < fault.end_s else self._past_ah(fault.end_s)
+                missed_ah += last_ah - self._past_ah(fault.start_s)
+        return total_ah - missed_ah
+
+    def _past_ah(self, t_s: float) -> float:
+        """The count at a time that has passed; asked for often, and the carriers of then are no longer held."""
+        if t_s not in self._counted_ah:
+            self._counted_ah[t_s] = self._total_ah(t_s)
+        return self._counted_ah[t_s]
 
     def _total_ah(self, t_s: float) -> float:
         carriers = self._on_line(t_s)

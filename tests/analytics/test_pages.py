@@ -24,7 +24,7 @@ def samples(page: str, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["watch", "entries", "records", "elements", "watching", "alarm", "detection", "backtest"]
+    "module", ["watch", "entries", "records", "elements", "watching", "alarm", "detection", "backtest", "signature"]
 )
 def test_module_has_its_page_beside_it(module: str) -> None:
     assert (ROOT / f"{module}.py").exists()

@@ -60,7 +60,8 @@ def test_machine_pages_list_signals_and_failures(machine: str) -> None:
 def test_machine_files_agree_with_the_machines(machine: str) -> None:
     model = MODELS[machine]
     document = tomllib.loads((ROOT / "deploy" / "plant" / f"{FILES[machine]}.toml").read_text(encoding="utf-8"))
-    assert set(document) - {"cycle", "waveform", "waveform_source"} == {"path", "name", "process", "source", "tag"}
+    analytics = {"cycle", "detector", "waveform", "waveform_source"}
+    assert set(document) - analytics == {"path", "name", "process", "source", "tag"}
     assert re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+/[a-z0-9-]+", document["path"])
     assert document["process"] == PROCESS.get(machine, machine)
     source = document["source"]

@@ -61,6 +61,21 @@ def test_vacuum_leak_and_pump_down_are_told() -> None:
     assert features["pumped_after"].value == pytest.approx(90.0 * np.log(1013.0 / 0.1), abs=15.0)
 
 
+def test_load_that_lags_and_thermocouple_that_reads_low_differ_in_sign() -> None:
+    process, apart = VacuumLoad(), []
+    for faults in (
+        [],
+        [Fault("overload", "load_tc.1", 0.0, 1e9, 0.5)],
+        [Fault("tc_drift", "zone1.pv", 0.0, 12_500.0, 6.0)],
+    ):
+        window = simulated(VACUUM, 15_000.0, every_s=10.0, faults=faults).window
+        segment = process.cycles(window)[0]
+        found = process.features(segment, around(process, segment, window)).features["load_difference"].value
+        apart.append(found or 0.0)
+    assert apart[1] < apart[0] - 5.0
+    assert apart[2] > apart[0] + 3.0
+
+
 def test_every_tray_is_found_and_measured_while_the_belt_stops() -> None:
     found = trays(120, EVERY_S)
     assert (found.missed, found.invented) == ((), ())

@@ -214,6 +214,30 @@ def test_late_transfer_fails_its_limit() -> None:
     assert process.judge(measured, process.limits({})) is Verdict.FAIL
 
 
+def test_zone_that_reads_low_runs_hot_and_its_neighbours_rest() -> None:
+    process, found = SealedQuench(), []
+    for faults in ([], [Fault("tc_drift", "zone2.pv", 15_000.0, 30_000.0, 8.0)]):
+        made = simulated("heat_treatment", 33_000.0, every_s=10.0, faults=faults)
+        segment = process.cycles(made.window)[0]
+        values = process.features(segment, around(process, segment, made.window)).features
+        found.append({name: result.value or 0.0 for name, result in values.items()})
+    good, bad = found
+    assert good["load_difference"] == pytest.approx(0.0, abs=0.3)
+    assert 0.5 < bad["load_difference"] < 3.0
+    assert bad["zone2_output_mean"] > good["zone2_output_mean"] + 0.1
+    assert max(bad[f"zone{n}_output_mean"] - good[f"zone{n}_output_mean"] for n in (1, 3)) < 0.0
+
+
+def test_gas_is_told_beside_the_probe(clean: Simulated) -> None:
+    process = SealedQuench()
+    segment = process.cycles(clean.window)[0]
+    found = process.features(segment, around(process, segment, clean.window)).features
+    assert found["probe_mv_mean"].value == pytest.approx(1145.0, abs=4.0)
+    assert found["probe_impedance"].value == pytest.approx(4.58, abs=0.05)
+    assert found["enrich_mean"].value == pytest.approx(7.4, abs=1.5)
+    assert found["dew_point_mean"].value == pytest.approx(-9.4, abs=0.6)
+
+
 def test_page_sample_is_a_setting() -> None:
     sample = PAGE.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
     process = SealedQuench.model_validate(tomllib.loads(sample)["cycle"][0])

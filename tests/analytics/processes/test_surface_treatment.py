@@ -165,6 +165,25 @@ def test_area_zero_and_no_area() -> None:
     assert thin == pytest.approx((measured(window).features["thickness"].value or 0.0) / 2)
 
 
+def test_dosing_follows_the_charge_and_stops_with_the_pump() -> None:
+    stopped = Fault("brightener_stop", "dose_shots", 5_000.0, 1e9, 1.0)
+    shots = []
+    for faults in ([], [stopped]):
+        found = measured(simulated("surface_treatment", 16_000.0, every_s=2.0, faults=faults).window, place=10)
+        shots.append(found.features["dosing_per_ah"].value)
+    assert shots == [pytest.approx(1 / 7.5, abs=0.004), 0.0]
+
+
+def test_bath_is_told_while_the_carrier_is_in_it() -> None:
+    window = line(RACKS, EVERY_S)[0].window
+    found = measured(window).features
+    assert found["filter_dp_mean"].value == pytest.approx(18.0, abs=1.0)
+    assert found["rinse_flow_mean"].value == pytest.approx(20.0, abs=0.1)
+    assert found["bath_level_mean"].value == pytest.approx(1207.0, abs=3.0)
+    assert found["heater_mean"].value == pytest.approx(45.0, abs=6.0)
+    assert "dosing_per_ah" not in measured(changed(window, **{"dose.pump_shots": None})).features
+
+
 def test_rinse_without_compensation_is_taken_to_25() -> None:
     window = line(RACKS, EVERY_S)[0].window
     rows = window["rinse1.cond"]

@@ -115,6 +115,17 @@ def test_dropouts_are_interruptions_not_seams() -> None:
         assert features["arc_interruptions"].value == int((cycle.features["weld_s"] + 1e-6) // 3.0)
 
 
+def test_slipping_wire_takes_twice_the_feeder_current() -> None:
+    fault = Fault("wire_slip", "i", 0.0, 1e9, 0.1)
+    currents = [
+        measured(ArcSeam(), simulated("welding", 60.0, every_s=0.1, faults=faults).window)
+        .features["feeder_current_mean"]
+        .value
+        for faults in ([], [fault])
+    ]
+    assert currents == [pytest.approx(2.1, abs=0.02), pytest.approx(4.2, abs=0.02)]
+
+
 def test_gas_without_an_arc_is_no_seam(clean: Simulated) -> None:
     rows = clean.window["gas.flow"]
     first = ArcSeam().cycles(clean.window)[0]
