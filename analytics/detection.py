@@ -167,7 +167,8 @@ class Detection:
         else:
             step_ns = round(seat.every_s * _NS)
             ready_ns = (newest_ns - round(self._settings.settle_s * _NS)) // step_ns * step_ns
-            if ready_ns - seat.seen_to_ns < self._settings.judge_every_s * _NS:
+            least_s = max(self._settings.judge_every_s, seat.watching.detector.block_rows * seat.every_s)
+            if ready_ns - seat.seen_to_ns < least_s * _NS:
                 return
             shown = await self._next_tags(seat, seat.seen_to_ns + 1, min(ready_ns, seat.seen_to_ns + MOST_NS) + 1)
         if shown.first >= len(shown.table) and shown.to_ns <= seat.seen_to_ns:

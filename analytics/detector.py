@@ -56,6 +56,8 @@ class Detector(Frozen, ABC):
 
     learns: ClassVar[bool] = False
     """Whether it needs a baseline."""
+    block_rows: ClassVar[int] = 1
+    """Rows of tags that are worth a look: of a detector whose look costs as much for one row as for many, many."""
     reads_rows: ClassVar[bool] = False
     """Whether it looks at the raw rows of tags, `Table.rows`, beside the grid."""
     detector_version: ClassVar[str] = "1"

@@ -96,7 +96,7 @@ def unattended(kinds: Sequence[str], polled: Mapping[str, str]) -> tuple[Watchin
     >>> [one.name for one in unattended(["hpdc_shot"], {"metal.temp": "Cel", "shot.count": "1"})]
     ['hpdc_shot', 'line', 'anything']
     """
-    rings: dict[str, Any] = {"refractory_s": 3600.0, "priority": "low"}
+    rings: dict[str, Any] = {"refractory_s": 900.0, "priority": "low"}
     tables: list[dict[str, Any]] = [
         {"kind": "adaptive", "name": kind, "on": kind, "by": list(CONTEXTS), "alarm": rings} for kind in kinds
     ]

@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -38,6 +38,8 @@ class General(Detector):
     score is the surprise over `ratio` times the sum of `calm` and the largest surprise of the `recent_rows` before: a
     signal that always surprises has to do so more.
     """
+
+    block_rows: ClassVar[int] = 10
 
     kind: Literal["general"] = "general"
     subject: Literal["each", "all"] = "each"
