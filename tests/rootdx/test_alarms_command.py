@@ -22,7 +22,7 @@ def rows(shop: Shop, table: str, *arguments: str) -> list[dict[str, Any]]:
 def test_the_list_says_why_in_one_sentence(shop: Shop) -> None:
     (alarm,) = rows(shop, "alarms", "--all")
     assert alarm["machine"] == DC1
-    assert alarm["explanation"].startswith("biscuit is ")
+    assert alarm["explanation"].startswith("biscuit thickness is ")
     assert "below the limit of 23 mm; since 2026-05-29 05:" in alarm["explanation"]
     korean = Shop(shop.dsn, shop.config, "ko")("alarms", "--all", "--format", "json")
     assert "하한 23 mm 미달" in json.loads(korean.out)["alarms"]["rows"][0]["explanation"]

@@ -148,7 +148,7 @@ async def test_everybody_is_told_once_over_every_channel(plain_dsn: str, broker:
                 async with asyncio.timeout(5):
                     heard = [json.loads(one.payload) async for some in _first(ear) for one in some]
         assert [one["alarm_id"] for one in site.got] == [alarm_id] == [one["alarm_id"] for one in heard]
-        assert "biscuit: 15 mm, 하한 18 mm 미달" in site.got[0]["text"]
+        assert "비스킷 두께: 15 mm, 하한 18 mm 미달" in site.got[0]["text"]
         (letter,) = kept.messages
         assert letter["To"] == "kim@plant, lee@plant"
         assert "하한 18 mm" in letter.get_payload(decode=True).decode()  # type: ignore[union-attr]
