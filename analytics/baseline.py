@@ -8,7 +8,6 @@
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -226,7 +225,7 @@ def write_baseline(baseline: Baseline, file: Path) -> Baseline:
             lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()]
             part.write("{\n" + ",\n".join(lines) + "\n}\n")
         Path(part.name).chmod(0o644)
-        os.replace(part.name, file)  # noqa: PTH105 - Path.replace says the same
+        Path(part.name).replace(file)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written: {error.strerror}; name another with baseline = ...") from error
     return replace(baseline, digest=str(content["digest"]))
