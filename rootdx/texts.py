@@ -1,15 +1,39 @@
-"""What the front door says, in Korean or English: one catalogue, texts.toml."""
+"""What the front door says, in Korean or English: one catalogue, from texts.toml here and in the packages below."""
 
+import contextlib
 import os
 import tomllib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import lru_cache
 from importlib import resources
+from typing import Final
 
 LANGUAGES = ("en", "ko")
+FILES: Final = ("texts.toml", "board/texts.toml", "paper/texts.toml")
+_SPOKEN: ContextVar[str | None] = ContextVar("spoken", default=None)
+
+
+@contextlib.contextmanager
+def speaking(wanted: str) -> Iterator[None]:
+    """Says everything in a language, for as long as it is open and to this task alone.
+
+    >>> with speaking("ko"):
+    ...     language()
+    'ko'
+    """
+    token = _SPOKEN.set(wanted)
+    try:
+        yield
+    finally:
+        _SPOKEN.reset(token)
 
 
 def language() -> str:
-    """`ko` or `en`, from ROOTDX_LANG or the usual locale variables."""
+    """`ko` or `en`: that of the person who is spoken to, else from ROOTDX_LANG or the usual locale variables."""
+    spoken = _SPOKEN.get()
+    if spoken is not None:
+        return spoken
     for name in ("ROOTDX_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
         given = os.environ.get(name, "")
         if given:
@@ -20,9 +44,10 @@ def language() -> str:
 @lru_cache(maxsize=1)
 def catalogue() -> dict[str, dict[str, str]]:
     """Every text by dotted key and language."""
-    data = tomllib.loads(resources.files("rootdx").joinpath("texts.toml").read_text(encoding="utf-8"))
     found: dict[str, dict[str, str]] = {}
-    _collect(data, "", found)
+    for name in FILES:
+        data = tomllib.loads(resources.files("rootdx").joinpath(name).read_text(encoding="utf-8"))
+        _collect(data, "", found)
     return found
 
 

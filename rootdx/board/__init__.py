@@ -1,0 +1,1 @@
+"""The plant's live page and the REST API under it."""

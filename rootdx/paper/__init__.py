@@ -1,0 +1,1 @@
+"""Records and reports on paper: PDF and HTML, Korean and English."""
