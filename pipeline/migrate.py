@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError, Unavailable
 
 OLDEST_POSTGRES: Final = 150000
 OLDEST_TIMESCALE: Final = (2, 20)
-ROLES: Final = ("rootdx_owner", "rootdx_writer", "rootdx_reader", "rootdx_analytics")
+ROLES: Final = ("rootdx_owner", "rootdx_writer", "rootdx_reader", "rootdx_analytics", "rootdx_board")
 _LOCK: Final = 7_266_883_170_118  # any fixed number of our own
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -128,8 +128,8 @@ async def _prepare(db: Connection) -> str:
         "checksum text NOT NULL, applied timestamptz NOT NULL DEFAULT now())"
     )
     await db.execute("ALTER TABLE rootdx.migration OWNER TO rootdx_owner")
-    await db.execute("GRANT USAGE ON SCHEMA rootdx TO rootdx_writer, rootdx_reader, rootdx_analytics")
-    await db.execute("GRANT SELECT ON rootdx.migration TO rootdx_writer, rootdx_reader, rootdx_analytics")
+    await db.execute("GRANT USAGE ON SCHEMA rootdx TO rootdx_writer, rootdx_reader, rootdx_analytics, rootdx_board")
+    await db.execute("GRANT SELECT ON rootdx.migration TO rootdx_writer, rootdx_reader, rootdx_analytics, rootdx_board")
     return engine
 
 

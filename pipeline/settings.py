@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from pipeline.errors import ConfigError
 from pipeline.plant import Frozen, Slug, load
@@ -166,6 +166,37 @@ class Step(Frozen):
     """Channels."""
 
 
+class Folder(Frozen):
+    """A file in a folder, which must be there: a network drive that is not mounted is an error, not a new folder."""
+
+    kind: Literal["folder"] = "folder"
+    path: Path
+
+
+class Report(Frozen):
+    """A table `[[report]]`: what is sent by itself; see rootdx/paper/paper.md."""
+
+    name: Slug
+    """Unique; with it what was sent is remembered, so a new name begins anew."""
+    kind: Literal["shift", "energy", "record"]
+    """Of every shift, of every month, or every new compliance record."""
+    form: Literal["pdf", "html", "xlsx"] = "pdf"
+    language: Literal["ko", "en"] = "ko"
+    machine: str | None = None
+    """Only of this machine: its path or the end of it."""
+    shifts: tuple[str, ...] = ()
+    """Only these shifts; none: all."""
+    after_min: Annotated[float, Field(ge=0)] = 15.0
+    """Minutes after the end of the shift or month, or after the record was made: late rows are in by then."""
+    to: Annotated[tuple[Annotated[Mail | Folder, Field(discriminator="kind")], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Report":
+        if self.kind == "record" and self.form == "xlsx":
+            raise ValueError("a record is pdf or html: it is sealed as a whole, not a list")
+        return self
+
+
 class Smtp(Frozen):
     """The mail server."""
 
@@ -193,6 +224,36 @@ class NotifySettings(Frozen):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
+class BoardSettings(Frozen):
+    """The plant's live page."""
+
+    plant: Path = Path("plant")
+    """Folder of plant.toml and the machine files."""
+    host: str = "127.0.0.1"
+    """Address it listens on; 0.0.0.0 for the whole network of the plant."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8470
+    """0: any that is free, told in the log."""
+    names: tuple[str, ...] = ()
+    """Names under which browsers may reach it; none: any, where people sign in."""
+    sign_in: bool = True
+    """Without it everybody is admin; only on this machine itself (127.0.0.1, ::1)."""
+    session_h: PositiveFloat = 12.0
+    """A session ends this long after the sign-in, a shift as shipped."""
+    idle_h: PositiveFloat = 8.0
+    """Or after so long without a request."""
+    certificate: Path | None = None
+    """TLS: PEM file with the chain; with `key`."""
+    key: Path | None = None
+    every_s: PositiveFloat = 1.0
+    """Shortest time from one look at the store to the next, for all who watch together."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody but this machine can reach it."""
+        return self.host in ("127.0.0.1", "::1", "localhost")
+
+
 class Settings(Frozen):
     """The whole file."""
 
@@ -203,6 +264,17 @@ class Settings(Frozen):
     writer: WriterSettings = WriterSettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
     notify: NotifySettings = NotifySettings()
+    report: tuple[Report, ...] = ()
+    """Reports by schedule, sent by the notify process."""
+    board: BoardSettings = BoardSettings()
+
+    @model_validator(mode="after")
+    def _check_reports(self) -> "Settings":
+        names = [one.name for one in self.report]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"[[report]] {twice!r} appears twice; every report needs a name of its own")
+        return self
 
 
 def read_settings(file: Path | None) -> Settings:
@@ -221,8 +293,25 @@ def read_settings(file: Path | None) -> Settings:
     bus, store = _secret_from(settings.bus, base), _secret_from(settings.store, base)
     analytics = settings.analytics.model_copy(update={"plant": base / settings.analytics.plant})
     notify = settings.notify.model_copy(update={"smtp": _secret_from(settings.notify.smtp, base)})
-    parts = {"gateway": moved, "bus": bus, "store": store, "analytics": analytics, "notify": notify}
+    board = _moved(settings.board, base)
+    reports = tuple(_report_from(one, base) for one in settings.report)
+    parts: dict[str, object] = {
+        "gateway": moved, "bus": bus, "store": store, "analytics": analytics, "notify": notify, "board": board,
+        "report": reports,
+    }  # fmt: skip
     return settings.model_copy(update=parts)
+
+
+def _moved(board: BoardSettings, base: Path) -> BoardSettings:
+    files = {
+        name: base / file for name in ("plant", "certificate", "key") if (file := getattr(board, name)) is not None
+    }
+    return board.model_copy(update=files)
+
+
+def _report_from(one: Report, base: Path) -> Report:
+    to = [way.model_copy(update={"path": base / way.path}) if isinstance(way, Folder) else way for way in one.to]
+    return one.model_copy(update={"to": tuple(to)})
 
 
 S = TypeVar("S", Bus, StoreSettings, Smtp)

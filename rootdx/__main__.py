@@ -23,6 +23,8 @@ def main() -> None:
         from rootdx.commands.analytics import app
     elif name == "notify":
         from rootdx.commands.notify import app
+    elif name == "board":
+        from rootdx.commands.board import app
     elif name == "simulate":
         from rootdx.commands.simulate import app
     else:

@@ -23,6 +23,7 @@ from rootdx.commands import (
     alarms,
     analytics,
     backtest,
+    board,
     browse,
     cycles,
     enter,
@@ -30,9 +31,11 @@ from rootdx.commands import (
     grafana,
     kpi,
     learn,
+    notebooks,
     notify,
     recompute,
     record,
+    report,
     simulate,
     standing,
     tags,
@@ -50,14 +53,27 @@ app = typer.Typer(
     help="Shop-floor data platform for root-process plants: device to hypertable, exactly once.",
 )
 quarantine_app = typer.Typer(no_args_is_help=True, help="What could not be stored: look at it, retry it, take it out.")
-for one in (gateway.app, writer.app, analytics.app, notify.app, simulate.app, backtest.app, learn.app, grafana.app):
+for one in (
+    gateway.app,
+    writer.app,
+    analytics.app,
+    notify.app,
+    simulate.app,
+    backtest.app,
+    learn.app,
+    grafana.app,
+    board.app,
+    notebooks.app,
+):
     app.add_typer(one)
 app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(board.account, name="account")
 app.add_typer(tags.app, name="tags")
 app.add_typer(cycles.app, name="cycles")
 app.add_typer(alarms.app, name="alarms")
 app.add_typer(kpi.app, name="kpi")
 app.add_typer(record.app, name="record")
+app.add_typer(report.app, name="report")
 app.add_typer(enter.app, name="enter")
 
 Seconds = Annotated[str | None, typer.Option("--for", help="Stop after this long, e.g. 60s, 10min, 2h.")]
@@ -122,7 +138,7 @@ def migrate(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--passwords", help="Make passwords for writer, reader and analytics; keep them here."),
+        typer.Option("--passwords", help="Make passwords for writer, reader, analytics and board; keep them here."),
     ] = None,
 ) -> None:
     """Brings the database to this program's schema; safe to run again."""

@@ -31,10 +31,13 @@ from rootdx import check, live, passwords, recordings
 from rootdx.embedded import Broker, Postgres, free_port
 from rootdx.program import PARENT
 from rootdx.recordings import Recorded
+from rootdx.server import is_free
 from rootdx.texts import say
 
 GATEWAY: Final = "demo"
 FIRST_ROW_S: Final = 60.0
+BOARD_PORT: Final = 8470
+"""Where the board is found, unless somebody else listens there."""
 STOP_S: Final = 25.0
 SIMULATED: Final = {"dc1": "casting", "iq2": "heat_treatment", "weld1": "welding", "ni1": "surface_treatment"}
 """Machine file and the simulator that stands in for it."""
@@ -71,6 +74,7 @@ class _Plant:
     console: Console
     dsn: str = ""
     broker_port: int = 0
+    board_port: int = 0
     machines: dict[str, str] = field(default_factory=dict)  # asset path to the name of its file and log
     recorded: list[Recorded] = field(default_factory=list)
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
@@ -138,6 +142,7 @@ async def _start(plant: _Plant, stack: contextlib.AsyncExitStack, steps: _Steps)
     with steps.step("demo.step.services"):
         postgres, broker = await _services(folder, stack)
         plant.dsn, plant.broker_port = postgres.dsn(), broker.port
+        plant.board_port = BOARD_PORT if is_free(BOARD_PORT) else free_port()
     await stack.enter_async_context(_ended(plant))
     with steps.step("demo.step.simulators"):
         await _simulate(plant)
@@ -154,6 +159,8 @@ async def _start(plant: _Plant, stack: contextlib.AsyncExitStack, steps: _Steps)
         if not plant.recorded:
             settings = _settings_file(plant, "analytics", postgres.port, secrets["rootdx_analytics"])
             await _spawn(plant, "analytics", ["analytics", "--config", str(settings)])
+        settings = _settings_file(plant, "board", postgres.port, secrets["rootdx_board"])
+        await _spawn(plant, "board", ["board", "--config", str(settings)])
     with steps.step("demo.step.rows"):
         await _first_rows(plant)
     seconds = time.monotonic() - plant.began
@@ -239,11 +246,10 @@ def _settings_file(plant: _Plant, name: str, port: int, secret: Path) -> Path:
     file = plant.wish.folder / f"{name}.toml"
     store = {"dsn": f"postgresql://{secret.stem}@127.0.0.1:{port}/rootdx", "password_file": str(secret)}
     gateway = {"name": GATEWAY, "plant": "plant", "spool": {"folder": "spool"}}
-    bus = {"port": plant.broker_port}
-    file.write_text(
-        tomli_w.dumps({"bus": bus, "store": store, "gateway": gateway, "analytics": {"plant": "plant"}}),
-        encoding="utf-8",
-    )
+    bus, analytics = {"port": plant.broker_port}, {"plant": "plant"}
+    board = {"plant": "plant", "port": plant.board_port, "sign_in": False}
+    parts = {"bus": bus, "store": store, "gateway": gateway, "analytics": analytics, "board": board}
+    file.write_text(tomli_w.dumps(parts), encoding="utf-8")
     return file
 
 

@@ -7,7 +7,7 @@ from pipeline.errors import ConfigError
 from pipeline.migrate import set_password
 from pipeline.settings import read_secret
 
-ROLES = ("rootdx_writer", "rootdx_reader", "rootdx_analytics")
+ROLES = ("rootdx_writer", "rootdx_reader", "rootdx_analytics", "rootdx_board")
 
 
 async def make(dsn: str, folder: Path) -> dict[str, Path]:

@@ -67,7 +67,7 @@ def free_port() -> int:
     """
     while True:
         port = 15_000 + secrets.randbelow(17_000)
-        if _is_free(port):
+        if is_free(port):
             return port
 
 
@@ -239,7 +239,7 @@ class Server(ABC):
     async def _launch(self, deadline: float) -> None:
         while True:
             self.port = self.port or free_port()
-            if not _is_free(self.port) and not self._port_is_open:
+            if not is_free(self.port) and not self._port_is_open:
                 raise ConfigError(f"port {self.port} is taken: stop what listens there or choose another")
             self._spawn(await self._command())
             if await self._up(deadline):
@@ -321,7 +321,8 @@ async def comes(condition: Callable[[], bool], patience_s: float) -> bool:
     return True
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a loopback port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

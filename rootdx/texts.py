@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Final
 
 LANGUAGES = ("en", "ko")
-FILES: Final = ("texts.toml", "board/texts.toml", "paper/texts.toml")
+FILES: Final = ("texts.toml", "board/texts.toml", "board/api/texts.toml", "paper/texts.toml")
 _SPOKEN: ContextVar[str | None] = ContextVar("spoken", default=None)
 
 

@@ -16,7 +16,7 @@ from tests.support.services import run
 from tests.support.spine import ask, one
 
 FOLDER = Path(__file__).resolve().parents[2] / "pipeline" / "schema"
-PAGES = [(FOLDER / name).read_text(encoding="utf-8") for name in ("schema.md", "cycles.md", "alarms.md")]
+PAGES = [(FOLDER / name).read_text(encoding="utf-8") for name in ("schema.md", "cycles.md", "alarms.md", "board.md")]
 ENGINE_OWN = {"bucket_1m", "bucket_1h", "touched_hour"}
 """Tables of plain PostgreSQL behind the two aggregates."""
 
@@ -203,10 +203,31 @@ def test_analytics_write_cycles_and_change_neither_rows_nor_what_was_entered(eng
     assert allowed == []
 
 
-def test_reader_reads_all_but_the_quarantine(engine_dsn: str) -> None:
-    allowed = [query for query in NEVER_BY_THE_READER if not refused_as(engine_dsn, "rootdx_reader", query)]
+NEVER_BY_THE_BOARD = (
+    *NEVER_BY_THE_WRITER, "SELECT * FROM rootdx.quarantine", "SELECT rootdx.maintain()",
+    "INSERT INTO rootdx.measurement VALUES (now(), 1, 1, 1, 0)", "UPDATE rootdx.compliance_record SET author = 'x'",
+    "DELETE FROM rootdx.compliance_record", "UPDATE rootdx.cycle SET verdict = 'pass'", "DELETE FROM rootdx.cycle",
+    "UPDATE rootdx.alarm_journal SET who = 'x'", "DELETE FROM rootdx.alarm", "UPDATE rootdx.detector SET settings = '{}'",
+    "DELETE FROM rootdx.account", "UPDATE rootdx.board_journal SET who = 'x'", "DELETE FROM rootdx.board_journal",
+    "UPDATE rootdx.lab_result SET value = 0", "DELETE FROM rootdx.stop_entry", "UPDATE rootdx.tag SET unit = 'x'",
+)  # fmt: skip
+PEOPLES = {"account", "board_session", "board_journal"}
+
+
+def test_board_enters_what_people_say_and_changes_nothing_that_was_measured(engine_dsn: str) -> None:
+    allowed = [query for query in NEVER_BY_THE_BOARD if not refused_as(engine_dsn, "rootdx_board", query)]
     assert allowed == []
     for name in sorted(names(engine_dsn).keys() - {"quarantine"}):
+        assert not refused_as(engine_dsn, "rootdx_board", f"SELECT * FROM rootdx.{name} LIMIT 1"), name
+
+
+def test_reader_reads_all_but_quarantine_and_people(engine_dsn: str) -> None:
+    allowed = [query for query in NEVER_BY_THE_READER if not refused_as(engine_dsn, "rootdx_reader", query)]
+    assert allowed == []
+    for name in PEOPLES:
+        for role in ("rootdx_reader", "rootdx_writer", "rootdx_analytics"):
+            assert refused_as(engine_dsn, role, f"SELECT * FROM rootdx.{name}"), name
+    for name in sorted(names(engine_dsn).keys() - {"quarantine"} - PEOPLES):
         assert not refused_as(engine_dsn, "rootdx_reader", f"SELECT * FROM rootdx.{name} LIMIT 1"), name
 
 

@@ -49,10 +49,17 @@ def test_settings_page_shows_every_key_with_its_default() -> None:
     known = keys(Settings().model_dump(mode="json"))
     assert shown.keys() == known.keys()
     assert {name for name in known if known[name] is None} == {
-        "bus.user", "bus.password_file", "store.password_file", "notify.quiet", "notify.smtp.user",
-        "notify.smtp.password_file",
+        "bus.user", "bus.password_file", "store.password_file", "board.certificate", "board.key", "notify.quiet",
+        "notify.smtp.user", "notify.smtp.password_file",
     }  # fmt: skip
     assert all(shown[name] == value for name, value in known.items() if value is not None)
+
+
+def test_the_board_page_is_what_the_program_takes() -> None:
+    (sample,) = samples("rootdx/board/board.md", "toml")
+    board = Settings.model_validate(tomllib.loads(sample)).board
+    assert board.sign_in
+    assert not board.is_local
 
 
 def test_the_notify_page_is_what_the_program_takes() -> None:

@@ -1,5 +1,6 @@
 """A plant filled once a session, read by most tests; those that write get a copy of its database."""
 
+import contextlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,9 +50,9 @@ def shop(built: Built) -> Shop:
     return Shop(built.dsn, built.config)
 
 
-@pytest.fixture
-def own_shop(built: Built, postgres: Postgres) -> Iterator[Shop]:
-    """A plant of one's own."""
+@contextlib.contextmanager
+def copied(built: Built, postgres: Postgres) -> Iterator[Shop]:
+    """A copy of the plant, for as long as it is open."""
     name = f"copy_{secrets.token_hex(4)}"
     with psycopg.connect(postgres.dsn(), autocommit=True) as db:
         db.execute(f"CREATE DATABASE {name} TEMPLATE {built.name}".encode())
@@ -59,3 +60,17 @@ def own_shop(built: Built, postgres: Postgres) -> Iterator[Shop]:
     yield Shop(postgres.dsn(dbname=name), built.config)
     with psycopg.connect(postgres.dsn(), autocommit=True) as db:
         db.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def own_shop(built: Built, postgres: Postgres) -> Iterator[Shop]:
+    """A plant of one's own."""
+    with copied(built, postgres) as shop:
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def module_shop(built: Built, postgres: Postgres) -> Iterator[Shop]:
+    """A plant of a module's own."""
+    with copied(built, postgres) as shop:
+        yield shop

@@ -163,7 +163,7 @@ class Shop:
         return Done(code, result.stdout_bytes.decode("utf-8-sig"), told or result.stderr, result.stdout_bytes)
 
 
-def let_in(dsn: str, roles: Sequence[str] = ("rootdx_reader", "rootdx_analytics")) -> None:
+def let_in(dsn: str, roles: Sequence[str] = ("rootdx_reader", "rootdx_analytics", "rootdx_board")) -> None:
     """Lets roles log in."""
     with psycopg.connect(dsn, autocommit=True) as db:
         for role in roles:
