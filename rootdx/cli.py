@@ -93,11 +93,13 @@ def demo(
     speed: Annotated[float, typer.Option(help="Simulated seconds per second.")] = 1.0,
     folder: Annotated[Path | None, typer.Option(help="Where the demo keeps its data; emptied at the start.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same plant.")] = 1,
+    browser: Annotated[bool, typer.Option(help="Open the board in the browser, where there is a screen.")] = True,
 ) -> None:
-    """A whole plant on this machine: database, broker, four simulated machines, gateway and writer, live."""
+    """A whole plant on this machine: database, broker, four simulated machines, gateway, writer, board, live."""
     wish = demo_plant.Wish(
         duration_s=None if duration is None else seconds(duration),
         check=check, replay=replay, speed=speed, seed=seed, folder=folder or demo_plant.default_folder(),
+        browser=browser and not check,
     )  # fmt: skip
     raise typer.Exit(_run(demo_plant.run(wish)))
 

@@ -8,13 +8,16 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import tomllib
+import webbrowser
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,13 +29,15 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from pipeline import migrate
-from pipeline.errors import ConfigError, Unavailable
-from rootdx import check, live, passwords, recordings
+from pipeline.errors import ConfigError, RootdxError, Unavailable
+from rootdx import check, demo_people, live, passwords, recordings
 from rootdx.embedded import Broker, Postgres, free_port
 from rootdx.program import PARENT
 from rootdx.recordings import Recorded
 from rootdx.server import is_free
 from rootdx.texts import say
+
+log = logging.getLogger(__name__)
 
 GATEWAY: Final = "demo"
 FIRST_ROW_S: Final = 60.0
@@ -56,6 +61,7 @@ class Wish:
         speed: simulated seconds per second.
         seed: of the simulators.
         folder: where everything of the demo lies.
+        browser: whether the board is opened where there is a screen.
     """
 
     duration_s: float | None
@@ -64,6 +70,7 @@ class Wish:
     speed: float
     seed: int
     folder: Path
+    browser: bool = False
 
 
 @dataclass(slots=True)
@@ -75,6 +82,7 @@ class _Plant:
     dsn: str = ""
     broker_port: int = 0
     board_port: int = 0
+    store_port: int = 0
     machines: dict[str, str] = field(default_factory=dict)  # asset path to the name of its file and log
     recorded: list[Recorded] = field(default_factory=list)
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
@@ -109,12 +117,22 @@ async def run(wish: Wish) -> int:
     async with contextlib.AsyncExitStack() as stack:
         with _steps(console) as steps:
             await _start(plant, stack, steps)
+        _tell_where(plant)
         verdict = await _work(plant, stop)
         console.print(say("demo.stopping"))
         await _stop(plant)
         if wish.check:
             verdict = max(verdict, await _check(plant))
     return verdict
+
+
+def _tell_where(plant: _Plant) -> None:
+    """Where the board is, and what a Grafana would be pointed at; opens the board where there is a screen."""
+    url = f"http://127.0.0.1:{plant.board_port}/"
+    plant.console.print(say("demo.board", url=url), style="bold")
+    plant.console.print(say("demo.grafana", port=plant.store_port, file=plant.wish.folder / "pg_service.conf"))
+    if plant.wish.browser and plant.console.is_terminal and (os.environ.get("DISPLAY") or sys.platform != "linux"):
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
 class _Steps:
@@ -141,7 +159,7 @@ async def _start(plant: _Plant, stack: contextlib.AsyncExitStack, steps: _Steps)
     folder = plant.wish.folder
     with steps.step("demo.step.services"):
         postgres, broker = await _services(folder, stack)
-        plant.dsn, plant.broker_port = postgres.dsn(), broker.port
+        plant.dsn, plant.broker_port, plant.store_port = postgres.dsn(), broker.port, postgres.port
         plant.board_port = BOARD_PORT if is_free(BOARD_PORT) else free_port()
     await stack.enter_async_context(_ended(plant))
     with steps.step("demo.step.simulators"):
@@ -305,6 +323,9 @@ async def _work(plant: _Plant, stop: asyncio.Event) -> int:
     ends = asyncio.create_task(stop.wait())
     watch = asyncio.create_task(live.show(plant.dsn, plant.wish.folder, plant.console, plant.wish.check))
     waits = [ends, watch]
+    if not plant.recorded:
+        people = asyncio.create_task(_people(plant))
+        waits.append(people)
     if plant.recorded:
         waits.append(asyncio.create_task(_recordings_played(plant)))
     try:
@@ -317,6 +338,15 @@ async def _work(plant: _Plant, stop: asyncio.Event) -> int:
         await asyncio.gather(*waits, return_exceptions=True)
     _complain_of_the_dead(plant)
     return 0
+
+
+async def _people(plant: _Plant) -> None:
+    """The people of the plant; a fault of theirs ends no demo."""
+    try:
+        await demo_people.work(plant.dsn, plant.wish.folder / "plant")
+    except RootdxError as error:
+        log.warning("the people of the demo stopped cause=%s", error)
+    await asyncio.Event().wait()
 
 
 async def _recordings_played(plant: _Plant) -> None:
