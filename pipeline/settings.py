@@ -265,7 +265,7 @@ class Settings(Frozen):
     analytics: AnalyticsSettings = AnalyticsSettings()
     notify: NotifySettings = NotifySettings()
     report: tuple[Report, ...] = ()
-    """Reports by schedule, sent by the notify process."""
+    """Reports by schedule, sent by `rootdx report send`."""
     board: BoardSettings = BoardSettings()
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import psycopg
 import tomli_w
 from rich.console import Console
@@ -128,7 +129,7 @@ async def run(wish: Wish) -> int:
 
 def _tell_where(plant: _Plant) -> None:
     """Where the board is, and what a Grafana would be pointed at; opens the board where there is a screen."""
-    url = f"http://127.0.0.1:{plant.board_port}/"
+    url = _address(plant)
     plant.console.print(say("demo.board", url=url), style="bold")
     plant.console.print(say("demo.grafana", port=plant.store_port, file=plant.wish.folder / "pg_service.conf"))
     if plant.wish.browser and plant.console.is_terminal and (os.environ.get("DISPLAY") or sys.platform != "linux"):
@@ -181,6 +182,8 @@ async def _start(plant: _Plant, stack: contextlib.AsyncExitStack, steps: _Steps)
         await _spawn(plant, "board", ["board", "--config", str(settings)])
     with steps.step("demo.step.rows"):
         await _first_rows(plant)
+    with steps.step("demo.step.board"):
+        await _board_answers(plant)
     seconds = time.monotonic() - plant.began
     plant.console.print(say("demo.first_row", machines=len(plant.machines), seconds=seconds))
 
@@ -300,6 +303,22 @@ async def _first_rows(plant: _Plant) -> None:
         await asyncio.sleep(0.1)
     missing = ", ".join(sorted(set(plant.machines) - seen))
     raise Unavailable(say("demo.no_rows", assets=missing, seconds=FIRST_ROW_S, folder=plant.wish.folder / "logs"))
+
+
+async def _board_answers(plant: _Plant) -> None:
+    deadline = time.monotonic() + FIRST_ROW_S
+    async with httpx.AsyncClient() as web:
+        while time.monotonic() < deadline:
+            _complain_of_the_dead(plant)
+            with contextlib.suppress(httpx.TransportError):
+                if (await web.get(f"{_address(plant)}api/v1/health")).is_success:
+                    return
+            await asyncio.sleep(0.1)
+    raise Unavailable(say("demo.no_board", seconds=FIRST_ROW_S, folder=plant.wish.folder / "logs"))
+
+
+def _address(plant: _Plant) -> str:
+    return f"http://127.0.0.1:{plant.board_port}/"
 
 
 def _assets_with_rows(dsn: str) -> set[str]:

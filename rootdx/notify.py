@@ -29,6 +29,7 @@ from pipeline.migrate import Connection, check_schema
 from pipeline.plant import PLANT_FILE, Plant, load
 from pipeline.settings import Mail, MqttTold, NotifySettings, Settings, Step, Webhook, read_secret, store_dsn
 from pipeline.topics import alarm_topic
+from rootdx import letter
 from rootdx.alarm_text import sentence
 from rootdx.texts import say_in
 
@@ -192,22 +193,10 @@ class Notifier:
                     await session.publish(alarm_topic(told.asset), payload)
 
     async def _mail(self, channel: Mail, told: Told) -> None:
-        smtp = self._settings.smtp
         message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = (
-            smtp.sender, ", ".join(channel.to), told.title(self._settings.language),
-        )  # fmt: skip
+        message["To"], message["Subject"] = ", ".join(channel.to), told.title(self._settings.language)
         message.set_content(f"{told.text}\n\n{told.raised.astimezone(self._zone).isoformat(timespec='seconds')}\n")
-        await aiosmtplib.send(
-            message,
-            hostname=smtp.host,
-            port=smtp.port,
-            username=smtp.user,
-            password=None if smtp.password_file is None else read_secret(smtp.password_file),
-            start_tls=smtp.security == "starttls",
-            use_tls=smtp.security == "tls",
-            timeout=SEND_S,
-        )
+        await letter.send(self._settings.smtp, message)
 
     async def _rows(self, query: str, args: Sequence[object]) -> list[tuple[Any, ...]]:
         with translated():

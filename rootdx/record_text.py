@@ -1,31 +1,21 @@
-"""A compliance record as people read it, from its stored content and nothing else: plain text or one HTML page.
+"""A compliance record as plain text, from its stored content and nothing else; `paper/` prints the same tables.
 
 * In the language of this process; sentences that were sealed with the record (remarks, alarm texts) stand as sealed.
 * Times in the zone that the record names.
 """
 
-import html
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from unicodedata import east_asian_width
 from zoneinfo import ZoneInfo
 
 from analytics.record_store import Sealed
 from analytics.records import hash_of
 from rootdx.terminal import number, reason, word
-from rootdx.texts import language, say
-
-_STYLE: Final = """
-body{font:15px/1.5 system-ui,'Malgun Gothic','Apple SD Gothic Neo',sans-serif;max-width:70em;
-margin:2em auto;padding:0 1em}
-table{border-collapse:collapse;margin:.5em 0 1.5em}td,th{border:1px solid #bbb;padding:.2em .6em;text-align:left;
-vertical-align:top}th{background:#f2f2f2}td.n{text-align:right;font-variant-numeric:tabular-nums}
-.verdict{font-size:1.6em;font-weight:bold}.pass{color:#0a7d28}.fail{color:#c00}
-.review,.incomplete,.unverified{color:#a15c00}code{word-break:break-all}@media print{body{margin:0}}
-"""
+from rootdx.texts import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,70 +43,49 @@ def text_of(one: Sealed) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def html_of(one: Sealed) -> str:
-    """The record as one page without anything from elsewhere."""
-    said = json.loads(one.content)
-    title = html.escape(say("record.heading", number=said["number"]))
-    parts = [
-        f'<!doctype html><html lang="{language()}"><head><meta charset="utf-8"><title>{title}</title>',
-        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>",
-        f'<p class="verdict {html.escape(said["verdict"])}">{html.escape(word(said["verdict"]))}</p>',
-    ]
-    for part in _sections(one, said):
-        parts.append(f"<h2>{html.escape(part.title)}</h2><table>")
-        if part.heads:
-            parts.append("<tr>" + "".join(f"<th>{html.escape(head)}</th>" for head in part.heads) + "</tr>")
-        parts += ["<tr>" + "".join(_td(cell) for cell in row) + "</tr>" for row in part.rows]
-        parts.append("</table>")
-    return "".join([*parts, "</body></html>\n"])
-
-
-def _td(cell: str) -> str:
-    digits = cell.replace(",", "").replace(".", "", 1).lstrip("-").isdigit()
-    return f'<td class="n">{html.escape(cell)}</td>' if digits else f"<td>{html.escape(cell)}</td>"
-
-
 def _sections(one: Sealed, said: dict[str, Any]) -> Iterator[Section]:
     zone = ZoneInfo(said["time_zone"])
     yield Section(say("record.about"), (), _about(one, said, zone))
     if said["remarks"]:
         yield Section(say("record.remarks"), (), [[remark] for remark in said["remarks"]])
     yield Section(
-        say("record.cycles"), _heads("start", "end", "machine", "kind", "lane", "verdict", "flags", "coverage"),
-        [_cycle(cycle, zone) for cycle in said["cycles"]],
+        say("record.cycles"), heads_of("start", "end", "machine", "kind", "lane", "verdict", "flags", "coverage"),
+        [cycle_row(cycle, zone) for cycle in said["cycles"]],
     )  # fmt: skip
     for cycle in said["cycles"]:
-        where = f"{cycle['machine'] or cycle['asset']} · {cycle['kind']} · {_time(cycle['start'], zone)}"
-        yield from _of_cycle(cycle, where)
-    yield from _beside(said, zone)
+        where = f"{cycle['machine'] or cycle['asset']} · {cycle['kind']} · {time_of(cycle['start'], zone)}"
+        yield from of_cycle(cycle, where)
+    yield from beside(said, zone)
 
 
 def _about(one: Sealed, said: dict[str, Any], zone: ZoneInfo) -> list[list[str]]:
-    subject = f"{_kind(said['subject']['kind'])} {said['subject']['name']}"
+    subject = f"{kind_of(said['subject']['kind'])} {said['subject']['name']}"
     facts = [
         ("subject", subject), ("plant", said["plant"]), ("profile", said["profile"]),
-        ("version", str(said["version"])), ("made", _time(said["made"], zone)), ("author", said["author"]),
+        ("version", str(said["version"])), ("made", time_of(said["made"], zone)), ("author", said["author"]),
         ("reason", said["reason"]), ("time_zone", said["time_zone"]), ("hash", one.hash),
         ("seal", say("record.holds" if holds(one) else "record.broken")),
     ]  # fmt: skip
     return [[say(f"column.{name}"), value] for name, value in facts if value]
 
 
-def _cycle(cycle: dict[str, Any], zone: ZoneInfo) -> list[str]:
+def cycle_row(cycle: dict[str, Any], zone: ZoneInfo) -> list[str]:
+    """A cycle in one line."""
     share = cycle["coverage"]
     return [
-        _time(cycle["start"], zone), _time(cycle["end"], zone), cycle["asset"], cycle["kind"], cycle["lane"],
+        time_of(cycle["start"], zone), time_of(cycle["end"], zone), cycle["asset"], cycle["kind"], cycle["lane"],
         word(cycle["verdict"] or ""), " ".join(cycle["flags"]), "–" if share is None else f"{100 * share:.1f} %",
     ]  # fmt: skip
 
 
-def _of_cycle(cycle: dict[str, Any], where: str) -> Iterator[Section]:
+def of_cycle(cycle: dict[str, Any], where: str) -> Iterator[Section]:
+    """Features, context and raw rows of a cycle, those that there are."""
     if cycle["features"]:
-        heads = _heads("feature", "value", "unit", "low", "high", "verdict", "formula", "coverage")
+        heads = heads_of("feature", "value", "unit", "low", "high", "verdict", "formula", "coverage")
         rows = [
             [
                 one["name"], f"– {reason(one['reason'])}" if one["value"] is None else number(one["value"]),
-                one["unit"], _limit(one["low"]), _limit(one["high"]), word(one["verdict"] or ""),
+                one["unit"], limit_of(one["low"]), limit_of(one["high"]), word(one["verdict"] or ""),
                 f"{one['formula']} {one['formula_version']}", f"{100 * one['coverage']:.1f} %",
             ]
             for one in cycle["features"]
@@ -126,7 +95,7 @@ def _of_cycle(cycle: dict[str, Any], where: str) -> Iterator[Section]:
     if pairs:
         yield Section(f"{say('cycles.context')} · {where}", (), [[name, value] for name, value in pairs])
     if cycle["raw"]:
-        heads = _heads("tag", "rows", "due_rows", "good_rows")
+        heads = heads_of("tag", "rows", "due_rows", "good_rows")
         rows = [
             [one["tag"], str(one["rows"]), "–" if one["due"] is None else str(one["due"]), str(one["good"])]
             for one in cycle["raw"]
@@ -134,7 +103,7 @@ def _of_cycle(cycle: dict[str, Any], where: str) -> Iterator[Section]:
         yield Section(f"{say('record.raw')} · {where}", heads, rows)
 
 
-def _beside(said: dict[str, Any], zone: ZoneInfo) -> Iterator[Section]:
+def beside(said: dict[str, Any], zone: ZoneInfo) -> Iterator[Section]:
     """Checks, laboratory, alarms and origins."""
     checks = [
         [asset, one["kind"], one["subject"], one["done"] or "–", one["due"] or "–",
@@ -142,44 +111,47 @@ def _beside(said: dict[str, Any], zone: ZoneInfo) -> Iterator[Section]:
         for asset, some in said["checks"].items() for one in some
     ]  # fmt: skip
     if checks:
-        heads = _heads("machine", "check", "subject", "done", "due", "state", "document", "author")
+        heads = heads_of("machine", "check", "subject", "done", "due", "state", "document", "author")
         yield Section(say("record.checks"), heads, checks)
     if said["lab"]:
-        heads = _heads("sampled", "machine", "name", "value", "unit", "item", "sample", "method", "author")
+        heads = heads_of("sampled", "machine", "name", "value", "unit", "item", "sample", "method", "author")
         yield Section(say("record.lab"), heads, [_lab(one, zone) for one in said["lab"]])
     if said["alarms"]:
         rows = [
-            [_time(one["ts"], zone), one["asset"], one["kind"], one["phase"], str(one["severity"]), one["text"]]
+            [time_of(one["ts"], zone), one["asset"], one["kind"], one["phase"], str(one["severity"]), one["text"]]
             for one in said["alarms"]
         ]
-        yield Section(say("record.alarms"), _heads("time", "machine", "kind", "phase", "severity", "text"), rows)
+        yield Section(say("record.alarms"), heads_of("time", "machine", "kind", "phase", "severity", "text"), rows)
     if said["links"]:
-        rows = [[_kind(kind), item] for kind, item in said["links"]]
+        rows = [[kind_of(kind), item] for kind, item in said["links"]]
         yield Section(say("record.links"), (), rows)
 
 
 def _lab(one: dict[str, Any], zone: ZoneInfo) -> list[str]:
     item = f"{one['item_kind']} {one['item']}".strip()
     return [
-        _time(one["sampled"], zone), one["asset"] or "", one["name"], number(one["value"]), one["unit"], item,
+        time_of(one["sampled"], zone), one["asset"] or "", one["name"], number(one["value"]), one["unit"], item,
         one["sample"], one["method"], one["author"],
     ]  # fmt: skip
 
 
-def _kind(name: str) -> str:
+def kind_of(name: str) -> str:
     """A kind of item in the language of this process."""
     return word(f"kind_{name}").removeprefix("kind_")
 
 
-def _heads(*names: str) -> list[str]:
+def heads_of(*names: str) -> list[str]:
+    """Headings of columns."""
     return [say(f"column.{name}") for name in names]
 
 
-def _time(text: str, zone: ZoneInfo) -> str:
+def time_of(text: str, zone: ZoneInfo) -> str:
+    """A time of the content, told in a zone."""
     return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
 
-def _limit(value: float | None) -> str:
+def limit_of(value: float | None) -> str:
+    """A limit; nothing where there is none."""
     return "" if value is None else f"{value:g}"
 
 

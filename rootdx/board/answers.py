@@ -22,9 +22,15 @@ from rootdx.texts import say
 File = Literal["csv", "xlsx", "json", "parquet"]
 Format = Annotated[File | None, Query(description="Answers a file in place of JSON for pages.")]
 Only = Annotated[str | None, Query(description="The name of the one table that a file is to hold.", max_length=40)]
+_PAPER: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; object-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-downloads allow-popups"
+)
+PAPERS: Final = {"pdf": "application/pdf", "html": "text/html; charset=utf-8"}
+WORKBOOK: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _TYPES: Final = {
     "csv": "text/csv; charset=utf-8",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "xlsx": WORKBOOK,
     "json": "application/json",
     "parquet": "application/vnd.apache.parquet",
 }
@@ -117,10 +123,12 @@ def file(tables: Sequence[Table], form: File, only: str | None) -> Response:
 
 
 def download(content: bytes, name: str, kind: str, *, shown: bool = False) -> Response:
-    """A file; `shown`: in the browser itself where it can."""
+    """A file; `shown`: in the browser itself where it can, a page then with its own styles and pictures, no scripts."""
     how = "inline" if shown else "attachment"
-    disposition = f"{how}; filename*=UTF-8''{quote(name, safe='')}"
-    return Response(content, media_type=kind, headers={"Content-Disposition": disposition})
+    headers = {"Content-Disposition": f"{how}; filename*=UTF-8''{quote(name, safe='')}"}
+    if shown:
+        headers["Content-Security-Policy"] = _PAPER
+    return Response(content, media_type=kind, headers=headers)
 
 
 async def refused(_: Request, error: Exception) -> JSONResponse:

@@ -148,9 +148,9 @@ class _Manners:
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 cache = b"no-cache" if is_static else b"no-store"
-                has_cache = any(name == b"cache-control" for name, _ in message["headers"])
-                own = [] if has_cache else [(b"cache-control", cache)]
-                message["headers"] = [*message["headers"], *_HEADERS, *own]
+                has = {name for name, _ in message["headers"]}
+                own = [one for one in (*_HEADERS, (b"cache-control", cache)) if one[0] not in has]
+                message["headers"] = [*message["headers"], *own]
             await send(message)
 
         with speaking(_language(request)):

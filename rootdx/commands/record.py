@@ -2,18 +2,19 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
-from analytics.record_store import Fault, Sealed, Subject
+from analytics.record_store import Fault, Subject
 from pipeline.errors import ConfigError
 from rootdx import export, record_list, record_text
 from rootdx.export import Table
 from rootdx.invocation import Format, Out, Site, database, give, run, site_of
+from rootdx.paper import record as paper
 from rootdx.program import Config
 from rootdx.terminal import progress, word
-from rootdx.texts import say
+from rootdx.texts import language, say, speaking
 
 app = typer.Typer(no_args_is_help=True, help="Compliance records: make them, read them, see that nothing was changed.")
 
@@ -22,6 +23,8 @@ Part = Annotated[str | None, typer.Option(help="Of this part, with all that it c
 Load = Annotated[str | None, typer.Option(help="Of this furnace load.")]
 Rack = Annotated[str | None, typer.Option(help="Of this rack.")]
 Melt = Annotated[str | None, typer.Option(help="Of this melt.")]
+Form = Literal["text", "json", "html", "pdf"]
+_SUFFIXES: Final[dict[str, Form]] = {".txt": "text", ".json": "json", ".html": "html", ".pdf": "pdf"}
 CycleId = Annotated[str | None, typer.Option(metavar="ID", help="Of this one cycle.")]
 
 
@@ -74,29 +77,53 @@ async def _listed(site: Site, subject: Subject | None) -> Table:
         return await record_list.listed(db, subject, site.zone.key)
 
 
-@app.command("show", epilog="Example: rootdx record show 12 --format html --out lot.html")
+@app.command("show", epilog="Example: rootdx record show 12 --format pdf --out lot.pdf --lang en")
 def show(
     number: Annotated[int, typer.Argument(metavar="N", help="Number of the record.")],
     config: Config = None,
     *,
     form: Annotated[
-        Literal["text", "json", "html"], typer.Option("--format", help="json is the sealed content itself.")
-    ] = "text",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write.")] = None,
+        Literal["text", "json", "html", "pdf"] | None,
+        typer.Option(
+            "--format",
+            help="Without it by the ending of --out, else text. json is the sealed content itself; html and pdf are "
+            "the paper, verified as it is made.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; a pdf needs one.")] = None,
+    lang: Annotated[
+        Literal["ko", "en"] | None, typer.Option("--lang", help="Language; without it yours (ROOTDX_LANG).")
+    ] = None,
 ) -> None:
-    """A record from its stored content alone, in the language of this process (ROOTDX_LANG=ko or en)."""
-    sealed = run(record_list.one(site_of(config), number))
-    content = _shown(sealed, form)
+    """A record: text and json from its stored content alone; html and pdf with charts, verified as they are made."""
+    kind = _form_of(form, out)
+    if kind == "pdf" and out is None:
+        raise ConfigError(say("export.needs_file", form=kind))
+    site = site_of(config)
+    with speaking(lang or language()):
+        content = run(_shown(site, number, kind))
     if out is None:
-        sys.stdout.write(content)
+        sys.stdout.write(content.decode())
         return
-    export.write(content.encode(), out)
+    export.write(content, out)
 
 
-def _shown(sealed: Sealed, form: Literal["text", "json", "html"]) -> str:
-    if form == "json":
-        return sealed.content
-    return record_text.html_of(sealed) if form == "html" else record_text.text_of(sealed)
+def _form_of(form: Form | None, out: Path | None) -> Form:
+    """What was asked for: by --format, else by the ending of --out, else text."""
+    if form is not None or out is None:
+        return form or "text"
+    return _SUFFIXES.get(out.suffix.lower(), "text")
+
+
+async def _shown(site: Site, number: int, form: Form) -> bytes:
+    if form in ("text", "json"):
+        sealed = await record_list.one(site, number)
+        return (sealed.content if form == "json" else record_text.text_of(sealed)).encode()
+    with progress(say("progress.writing")):
+        async with database(site.store) as db:
+            if form == "pdf":
+                return await paper.record_pdf(db, site, number)
+            return (await paper.record_html(db, site, number)).encode()
 
 
 @app.command("verify", epilog="Example: rootdx record verify")

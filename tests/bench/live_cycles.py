@@ -38,7 +38,7 @@ HISTORY_S = 300.0
 
 
 @dataclass(slots=True)
-class _Feeder:
+class Feeder:
     """Commits what every machine said in the last second."""
 
     store: Store
@@ -70,15 +70,15 @@ async def measure(stage: Stage, wish: Wish) -> list[Figure]:
         await stage.empty(db)
         place = stage.place("cycles")
         process = HpdcShot.model_validate(_sample()["cycle"][0])
-        assets = _plant_files(stage, place)
+        assets = plant_files(stage, place)
         seconds = round(HISTORY_S + wish.warm_s + wish.repeats * wish.seconds)
-        pieces = {asset: _said(seconds, seed) for seed, asset in enumerate(assets[:5], 1)}
+        pieces = {asset: said(seconds, seed) for seed, asset in enumerate(assets[:5], 1)}
         told = {asset: (number, pieces[assets[number % 5]]) for number, asset in enumerate(assets)}
         settings = StoreSettings(dsn=stage.dsn)
         async with opened(settings) as store:
             entry = await store.enter("bench", uuid.uuid4())
-            feeder = _Feeder(store, entry, service.wall_ns() - round(HISTORY_S * SECOND_NS), told, [])
-            await _declare(feeder, process)
+            feeder = Feeder(store, entry, service.wall_ns() - round(HISTORY_S * SECOND_NS), told, [])
+            await declare(feeder, process)
             for second in range(round(HISTORY_S)):
                 await feeder.take(second)
             child = await stage.start("analytics", "rootdx", "analytics", "--config", str(place / "rootdx.toml"))
@@ -101,19 +101,20 @@ def _sample() -> dict[str, Any]:
     return tomllib.loads((sample_plant() / "dc1.toml").read_text(encoding="utf-8"))
 
 
-def _plant_files(stage: Stage, folder: Path) -> list[str]:
+def plant_files(stage: Stage, folder: Path, machines: int = MACHINES) -> list[str]:
+    """Writes a plant of so many cells and settings for it; the paths of the cells."""
     (folder / "plant").mkdir()
     (folder / "plant" / "plant.toml").write_text('enterprise = "acme"\nsite = "ansan1"\n')
     sample = _sample()
-    for number in range(MACHINES):
+    for number in range(machines):
         sample["path"] = f"casting/line1/dc{number}"
         (folder / "plant" / f"dc{number:02}.toml").write_text(tomli_w.dumps(sample))
     settings = {"analytics": {"plant": "plant"}, "store": {"dsn": stage.dsn}}
     (folder / "rootdx.toml").write_text(tomli_w.dumps(settings))
-    return [f"acme/ansan1/casting/line1/dc{number}" for number in range(MACHINES)]
+    return [f"acme/ansan1/casting/line1/dc{number}" for number in range(machines)]
 
 
-def _said(seconds: int, seed: int) -> list[Batch]:
+def said(seconds: int, seed: int) -> list[Batch]:
     """One batch a second, and enough more for a machine that begins later."""
     window = simulated("casting", seconds + MACHINES + 5.0, seed=seed).window
     found = batches(window, 1.0)
@@ -122,7 +123,8 @@ def _said(seconds: int, seed: int) -> list[Batch]:
     return found
 
 
-async def _declare(feeder: _Feeder, process: Process) -> None:
+async def declare(feeder: Feeder, process: Process) -> None:
+    """Tells the store of every machine and its tags."""
     wanted = process.roles()
     for asset, (_, some) in feeder.told.items():
         tags = [{"name": role, "role": role, "unit": "1", "every_s": 1.0} for role in some[0].tags]
@@ -135,7 +137,7 @@ async def _declare(feeder: _Feeder, process: Process) -> None:
         feeder.entry = replace(feeder.entry, last=last + 1)
 
 
-async def _run(stage: Stage, db: Db, feeder: _Feeder, child: Child, wish: Wish) -> list[float]:
+async def _run(stage: Stage, db: Db, feeder: Feeder, child: Child, wish: Wish) -> list[float]:
     """CPU of the child in each window, as a share of a core, while rows come at the machines' own pace."""
     second, found = round(HISTORY_S), []
     began = time.monotonic()
@@ -156,7 +158,7 @@ async def _run(stage: Stage, db: Db, feeder: _Feeder, child: Child, wish: Wish) 
     return found
 
 
-async def _latencies(db: Db, feeder: _Feeder, process: Process) -> list[float]:
+async def _latencies(db: Db, feeder: Feeder, process: Process) -> list[float]:
     """Of every cycle that closed after the history: s from the commit that decided it to its own."""
     rows = await (await db.execute(
         "SELECT rootdx.us(end_ts) * 1000, extract(epoch FROM computed_at)::float8 FROM rootdx.cycle "

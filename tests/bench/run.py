@@ -16,6 +16,7 @@ import psutil
 from rich.console import Console
 
 from tests.bench import (
+    board,
     detector_speed,
     frames,
     gateway_cpu,
@@ -48,6 +49,7 @@ ALL: dict[str, Measurement] = {
     "joint_speed": joint_speed.measure,
     "frames": frames.measure,
     "grafana": grafana.measure,
+    "board": board.measure,
     "modbus_rate": modbus_rate.measure,
     "opcua_rate": opcua_rate.measure,
     "sparkplug_rate": sparkplug_rate.measure,

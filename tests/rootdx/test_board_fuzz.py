@@ -14,7 +14,7 @@ from tests.support.board import BASE, PEOPLE, Board, add_people, served, setting
 from tests.support.front_door import Shop
 
 pytestmark = [pytest.mark.plain, pytest.mark.timeout(400)]
-EXAMPLES = 12
+EXAMPLES = 8
 ENDLESS = {"/live"}
 """A stream never ends; test_board_api.py listens to it."""
 OWN = {"/session"}

@@ -14,7 +14,23 @@ PAGE = (Path(__file__).resolve().parents[2] / "rootdx" / "commands.md").read_tex
 LINES = [
     line for block in re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()
 ]
-OURS = ("cycles", "kpi", "record", "enter", "life", "checks", "trace", "recompute", "alarms", "backtest", "learn")
+OURS = (
+    "cycles",
+    "kpi",
+    "record",
+    "report",
+    "board",
+    "account",
+    "enter",
+    "life",
+    "checks",
+    "trace",
+    "recompute",
+    "alarms",
+    "backtest",
+    "learn",
+    "notebooks",
+)
 
 
 def command_of(words: list[str]) -> tuple[list[str], list[str], Any]:

@@ -12,9 +12,24 @@ from rootdx import texts
 from rootdx.texts import LANGUAGES, catalogue, language, say
 
 HOME = Path(__file__).resolve().parents[2] / "rootdx"
-NAMED = ("failure.", "feature.")
-"""Names that come with facts; test_signature_texts.py says which there must be."""
+NAMED = ("failure.", "feature.", "phase.", "kind.", "process.", "stop.", "detector.")
+"""Names that come with data; test_signature_texts.py and test_names.py say which there must be."""
 GROUPS = {key.partition(".")[0] for key in catalogue()}
+PAGES = HOME / "board" / "static"
+KEY = re.compile(r"""\bt\(\s*(?:"([^"]+)"|`([^`$]+)(\$?))""")
+BEGINNING = re.compile(r"""\bnamed\(\s*"([^"]+)\"""")
+
+
+def said_by_pages() -> Iterator[tuple[str, bool]]:
+    """Every key that a page asks for, and whether it is only its beginning."""
+    for file in PAGES.rglob("*.js"):
+        if "vendor" in file.parts:
+            continue
+        text = file.read_text(encoding="utf-8")
+        for whole, begun, goes_on in KEY.findall(text):
+            yield whole or begun, bool(goes_on)
+        for group in BEGINNING.findall(text):
+            yield f"{group}.", True
 
 
 def literals() -> Iterator[tuple[str, bool]]:
@@ -25,6 +40,11 @@ def literals() -> Iterator[tuple[str, bool]]:
                 yield node.value, False
             elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
                 yield str(node.values[0].value), True
+
+
+def said_everywhere() -> Iterator[tuple[str, bool]]:
+    yield from literals()
+    yield from said_by_pages()
 
 
 def said() -> Iterator[ast.expr]:
@@ -65,9 +85,18 @@ def test_every_key_that_the_code_says_exists() -> None:
             assert any(key.startswith(beginning) for key in catalogue()), beginning
 
 
+def test_every_key_that_a_page_asks_for_exists() -> None:
+    asked = list(said_by_pages())
+    assert len(asked) > 200
+    assert {key for key, begun in asked if not begun} - catalogue().keys() == set()
+    assert [key for key, begun in asked if begun and not any(one.startswith(key) for one in catalogue())] == []
+
+
 def test_every_text_is_said_somewhere() -> None:
-    whole = {text for text, only_beginning in literals() if not only_beginning}
-    begun = tuple(text for text, only_beginning in literals() if only_beginning and text.partition(".")[0] in GROUPS)
+    whole = {text for text, only_beginning in said_everywhere() if not only_beginning}
+    begun = tuple(
+        text for text, only_beginning in said_everywhere() if only_beginning and text.partition(".")[0] in GROUPS
+    )
     left = [key for key in catalogue() if key not in whole and not key.startswith((*begun, *NAMED))]
     assert left == []
 
