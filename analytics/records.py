@@ -164,72 +164,88 @@ def profile_for(profiles: Mapping[str, Profile], kinds: Sequence[str]) -> str:
     return fitting[0]
 
 
-def judged(grounds: Grounds) -> tuple[Verdict, list[str]]:
-    """The verdict of the whole, and what speaks against `pass`, one sentence key with its values each."""
-    words: list[tuple[Verdict, str]] = []
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What speaks against a pass: facts, kept; words are made of them when somebody reads.
+
+    Attributes:
+        verdict: what it makes of the whole.
+        key: which sentence it is.
+        facts: its values; `start` and `kind` name the cycle where it is about one.
+    """
+
+    verdict: Verdict
+    key: str
+    facts: Mapping[str, Any]
+
+
+def judged(grounds: Grounds) -> tuple[Verdict, list[Remark]]:
+    """The verdict of the whole, and what speaks against `pass`."""
+    remarks: list[Remark] = []
     of_profile = [cycle for cycle in grounds.cycles if cycle.kind in grounds.profile.kinds]
     if not of_profile:
-        words.append((Verdict.INCOMPLETE, f"no closed cycle of {', '.join(grounds.profile.kinds)}"))
+        remarks.append(Remark(Verdict.INCOMPLETE, "no_cycle", {"kinds": list(grounds.profile.kinds)}))
     for cycle in of_profile:
-        words += _of_cycle(cycle, grounds.profile)
+        remarks += _of_cycle(cycle, grounds.profile)
     for asset in sorted({cycle.asset for cycle in of_profile}):
-        words += _of_checks(asset, grounds.checks.get(asset, ()), grounds.profile)
-    verdict = worst(*(word for word, _ in words)) if words else Verdict.PASS
-    return verdict, [f"{word.value}: {text}" for word, text in words]
+        remarks += _of_checks(asset, grounds.checks.get(asset, ()), grounds.profile)
+    return worst(*(one.verdict for one in remarks)) if remarks else Verdict.PASS, remarks
 
 
-def _of_cycle(cycle: CycleSaid, profile: Profile) -> list[tuple[Verdict, str]]:
-    where = f"{cycle.kind} {cycle.start}"
-    words: list[tuple[Verdict, str]] = []
-    for one in cycle.features:
-        if one.verdict not in (None, Verdict.PASS):
-            shown = one.reason if one.value is None else f"{one.value:.6g} {one.unit}"
-            words.append((one.verdict, f"{where}: {one.name} {shown}, limits {_side(one.low)} to {_side(one.high)}"))
-    for name, said in cycle.verdicts.items():
-        if said != Verdict.PASS:
-            words.append((Verdict(said), f"{where}: {name}"))
-    words += [(Verdict.INCOMPLETE, f"{where}: {text}") for text in _lacking(cycle, profile)]
+def _of_cycle(cycle: CycleSaid, profile: Profile) -> list[Remark]:
+    def remark(verdict: Verdict, key: str, **facts: Any) -> Remark:
+        return Remark(verdict, key, {"kind": cycle.kind, "start": cycle.start, **facts})
+
+    found = [
+        remark(one.verdict, "feature", name=one.name, value=one.value, unit=one.unit, reason=one.reason, low=one.low,
+               high=one.high)
+        for one in cycle.features
+        if one.verdict not in (None, Verdict.PASS)
+    ]  # fmt: skip
+    found += [
+        remark(Verdict(said), "judged", name=name) for name, said in cycle.verdicts.items() if said != Verdict.PASS
+    ]
+    found += [remark(Verdict.INCOMPLETE, key, **facts) for key, facts in _lacking(cycle, profile)]
     if cycle.coverage is None or cycle.coverage < profile.least_coverage:
-        shown = "unknown" if cycle.coverage is None else f"{cycle.coverage:.3f}"
-        words.append((Verdict.INCOMPLETE, f"{where}: coverage {shown}, at least {profile.least_coverage:g} is needed"))
+        facts = {"coverage": cycle.coverage, "least": profile.least_coverage}
+        found.append(remark(Verdict.INCOMPLETE, "coverage", **facts))
     if any(one.quality >> 30 == 1 for one in cycle.features if one.verdict is not None):
-        words.append((Verdict.REVIEW, f"{where}: judged on rows of uncertain quality"))
-    words += [(Verdict.REVIEW, f"{where}: {flag}") for flag in cycle.flags if flag != "warm_up"]
-    return words
+        found.append(remark(Verdict.REVIEW, "uncertain"))
+    return found + [remark(Verdict.REVIEW, "flag", flag=flag) for flag in cycle.flags if flag != "warm_up"]
 
 
-def _lacking(cycle: CycleSaid, profile: Profile) -> list[str]:
+def _lacking(cycle: CycleSaid, profile: Profile) -> list[tuple[str, dict[str, str]]]:
     """What the profile asks for and is not there, or not judged."""
     there = {one.name for one in cycle.features}
     judged_names = {one.name for one in cycle.features if one.verdict is not None}
-    lacking = [f"{name} was not measured" for name in profile.features if name not in there]
-    lacking += [f"{name} has no limits" for name in profile.features if name in there - judged_names]
-    return lacking if judged_names or cycle.verdicts else [*lacking, "nothing was judged"]
+    lacking = [("not_measured", {"name": name}) for name in profile.features if name not in there]
+    lacking += [("no_limits", {"name": name}) for name in profile.features if name in there - judged_names]
+    return lacking if judged_names or cycle.verdicts else [*lacking, ("nothing_judged", {})]
 
 
-def _of_checks(asset: str, standings: Sequence[Standing], profile: Profile) -> list[tuple[Verdict, str]]:
-    words = [
-        (Verdict.UNVERIFIED, f"{asset}: {one.check.kind} of {one.check.subject} {_how(one)}")
+def _of_checks(asset: str, standings: Sequence[Standing], profile: Profile) -> list[Remark]:
+    found = [
+        Remark(Verdict.UNVERIFIED, _how(one), {
+            "asset": asset, "check": one.check.kind, "subject": one.check.subject,
+            "done": None if one.done is None else one.done.isoformat(),
+            "due": None if one.due is None else one.due.isoformat(),
+        })
         for one in standings
         if one.state is Due.OVERDUE
-    ]
+    ]  # fmt: skip
     required = {one.check.kind for one in standings}
-    words += [
-        (Verdict.UNVERIFIED, f"{asset}: no {kind} is required by its machine file, so none is known to be valid")
+    found += [
+        Remark(Verdict.UNVERIFIED, "check_not_required", {"asset": asset, "check": kind})
         for kind in profile.checks
         if kind not in required
     ]
-    return words
+    return found
 
 
 def _how(one: Standing) -> str:
     if one.done is None:
-        return "was never entered"
-    return f"failed on {one.done}" if one.failed else f"was due on {one.due}"
-
-
-def _side(limit: float | None) -> str:
-    return "none" if limit is None else f"{limit:g}"
+        return "check_never"
+    return "check_failed" if one.failed else "check_due"
 
 
 def content_of(grounds: Grounds, heading: Mapping[str, Any]) -> str:
@@ -247,7 +263,7 @@ def content_of(grounds: Grounds, heading: Mapping[str, Any]) -> str:
         "plant": grounds.plant,
         "time_zone": grounds.time_zone,
         "verdict": verdict.value,
-        "remarks": remarks,
+        "remarks": [{"verdict": one.verdict.value, "key": one.key, "facts": dict(one.facts)} for one in remarks],
         "cycles": [_cycle(one) for one in grounds.cycles],
         "checks": {asset: [_standing(one) for one in some] for asset, some in sorted(grounds.checks.items())},
         "lab": [dict(one) for one in grounds.lab],

@@ -1,11 +1,11 @@
 """A compliance record as plain text, from its stored content and nothing else; `paper/` prints the same tables.
 
-* In the language of this process; sentences that were sealed with the record (remarks, alarm texts) stand as sealed.
+* In the language of this process; alarm texts stand as they were sealed.
 * Times in the zone that the record names.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from analytics.record_store import Sealed
 from analytics.records import hash_of
+from rootdx.alarm_text import name_of, number as of_unit
 from rootdx.terminal import number, reason, word
 from rootdx.texts import say
 
@@ -47,7 +48,7 @@ def _sections(one: Sealed, said: dict[str, Any]) -> Iterator[Section]:
     zone = ZoneInfo(said["time_zone"])
     yield Section(say("record.about"), (), _about(one, said, zone))
     if said["remarks"]:
-        yield Section(say("record.remarks"), (), [[remark] for remark in said["remarks"]])
+        yield Section(say("record.remarks"), (), [[remark_of(remark, zone)] for remark in said["remarks"]])
     yield Section(
         say("record.cycles"), heads_of("start", "end", "machine", "kind", "lane", "verdict", "flags", "coverage"),
         [cycle_row(cycle, zone) for cycle in said["cycles"]],
@@ -56,6 +57,24 @@ def _sections(one: Sealed, said: dict[str, Any]) -> Iterator[Section]:
         where = f"{cycle['machine'] or cycle['asset']} · {cycle['kind']} · {time_of(cycle['start'], zone)}"
         yield from of_cycle(cycle, where)
     yield from beside(said, zone)
+
+
+def remark_of(remark: Mapping[str, Any], zone: ZoneInfo) -> str:
+    """What speaks against a pass, in a sentence of the language of this process."""
+    facts, unit = remark["facts"], remark["facts"].get("unit", "1")
+    low, high = (say("record.no_limit") if facts.get(name) is None else f"{facts[name]:g}" for name in ("low", "high"))
+    value, coverage = facts.get("value"), facts.get("coverage")
+    told = say(
+        f"record.remark.{remark['key']}",
+        name=name_of("feature", facts.get("name", "")),
+        value=reason(facts.get("reason", "")) if value is None else of_unit(value, unit),
+        low=low, high=high, flag=facts.get("flag", ""), kinds=", ".join(facts.get("kinds", ())),
+        coverage="–" if coverage is None else f"{100 * coverage:.1f} %", least=f"{100 * facts.get('least', 0):g} %",
+        check=facts.get("check", ""), subject=facts.get("subject", ""), machine=facts.get("asset", ""),
+        done=facts.get("done"), due=facts.get("due"),
+    )  # fmt: skip
+    where = f"{name_of('kind', facts['kind'])} {time_of(facts['start'], zone)}: " if "start" in facts else ""
+    return f"{word(remark['verdict'])} · {where}{told}"
 
 
 def _about(one: Sealed, said: dict[str, Any], zone: ZoneInfo) -> list[list[str]]:

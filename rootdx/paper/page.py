@@ -1,9 +1,15 @@
-"""Sheets as one HTML page that needs nothing from elsewhere: no script, no font, no picture, no address."""
+"""Sheets as one HTML page that needs nothing from elsewhere: no script, no address; our font is inside."""
 
+import base64
 import html
+import io
 import re
 from collections.abc import Iterator
+from functools import lru_cache
+from importlib import resources
 from typing import Final
+
+from fontTools import subset  # type: ignore[import-untyped]
 
 from rootdx.paper.sheet import Block, Facts, Grid, Picture, Said, Sheet
 from rootdx.texts import say_in
@@ -27,17 +33,23 @@ code{word-break:break-all;background:#f1f4f7;padding:.1em .3em}svg{width:100%;he
 @media print{.appendix{break-before:page}
 body{margin:0;max-width:none;font-size:11px}h2{break-after:avoid}figure,tr{break-inside:avoid}}
 """
+_FONTS: Final = "/*fonts*/"
 _SENTENCE: Final = re.compile(r"[a-z]+(?:[ ,;:]|$)")
 _ADDRESS: Final = re.compile(r'\s+xmlns(?::\w+)?="[^"]*"')
 
 
 def html_of(sheet: Sheet) -> str:
     """The sheet as a page."""
+    page = _page(sheet)
+    return page.replace(_FONTS, _faces(frozenset(page)), 1)
+
+
+def _page(sheet: Sheet) -> str:
     title = html.escape(_capital(sheet.title))
     parts = [
         f'<!doctype html><html lang="{html.escape(sheet.language)}"><head><meta charset="utf-8">',
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{title}</title>',
-        f"<style>{STYLE}</style></head><body>",
+        f"<style>{_FONTS}{STYLE}</style></head><body>",
     ]
     if sheet.alarms:
         lines = "".join(f"<p>{html.escape(one)}</p>" for one in sheet.alarms)
@@ -54,6 +66,28 @@ def html_of(sheet: Sheet) -> str:
         parts += _block(block, sheet.language)
     parts.append(f'<footer class="notes"><hr>{html.escape(sheet.running)}</footer></body></html>\n')
     return "\n".join(parts)
+
+
+def _faces(letters: frozenset[str]) -> str:
+    """Our font with the letters of a page and no others, inside of it: a browser may have none for Hangul."""
+    return "".join(
+        f"@font-face{{font-family:Pretendard;font-weight:{weight};"
+        f"src:url(data:font/woff;base64,{base64.b64encode(_subset(name, letters)).decode()}) format('woff')}}"
+        for name, weight in (("Regular", 400), ("Bold", 700))
+    )
+
+
+@lru_cache(maxsize=8)
+def _subset(name: str, letters: frozenset[str]) -> bytes:
+    options = subset.Options(flavor="woff", layout_features=["kern", "tnum"], desubroutinize=True)
+    content = resources.files("rootdx.paper").joinpath(f"fonts/Pretendard-{name}.otf").read_bytes()
+    font = subset.load_font(io.BytesIO(content), options, lazy=False)
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(unicodes=[ord(letter) for letter in letters])
+    subsetter.subset(font)
+    out = io.BytesIO()
+    subset.save_font(font, out, options)
+    return out.getvalue()
 
 
 def _block(block: Block, language: str) -> Iterator[str]:

@@ -37,7 +37,7 @@ from rootdx.paper.sheet import (
     tone_of,
     unit_of,
 )
-from rootdx.record_text import Section, beside, cycle_row, heads_of, holds, kind_of, of_cycle, time_of
+from rootdx.record_text import Section, beside, cycle_row, heads_of, holds, kind_of, of_cycle, remark_of, time_of
 from rootdx.terminal import word
 from rootdx.texts import say
 
@@ -99,7 +99,7 @@ def composed(found: Evidence) -> Sheet:
     long = [replace(one, small=True) for one in rest if isinstance(one, Grid) and len(one.rows) > ROWS]
     cycles = [one for one in said["cycles"] if one["kind"] in said["asked"]["kinds"]] or said["cycles"]
     blocks += [
-        *_remarks(said["remarks"][:REMARKS], more=len(said["remarks"]) - REMARKS),
+        *_remarks(said["remarks"][:REMARKS], zone, more=len(said["remarks"]) - REMARKS),
         *_charts(found, cycles),
         *(_one_by_one(cycles, zone) if len(cycles) <= FEW else together(cycles)),
         *(_in_front(one) for one in rest),
@@ -175,9 +175,9 @@ def _verification(found: Evidence) -> Words:
     return Words(say("paper.record.verification"), [Said(text, "good" if good else "bad")])
 
 
-def _remarks(remarks: Sequence[str], more: int = 0) -> Iterator[Block]:
+def _remarks(remarks: Sequence[Mapping[str, Any]], zone: ZoneInfo, more: int = 0) -> Iterator[Block]:
     if remarks:
-        lines = [Said(f"· {one}") for one in remarks]
+        lines = [Said(remark_of(one, zone)) for one in remarks]
         rest = [Said(say("paper.record.more_remarks", count=more))] if more > 0 else []
         yield Words(say("record.remarks"), [*lines, *rest])
 
@@ -314,7 +314,7 @@ def _seal(found: Evidence) -> Words:
 
 def _appendix(said: Mapping[str, Any], cycles: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> Iterator[Block]:
     """Everything that the first pages sum up."""
-    yield from _remarks(said["remarks"][REMARKS:])
+    yield from _remarks(said["remarks"][REMARKS:], ZoneInfo(said["time_zone"]))
     heads = heads_of("start", "end", "machine", "kind", "lane", "verdict", "flags", "coverage")
     yield _grid(Section(say("record.cycles"), heads, [cycle_row(one, zone) for one in said["cycles"]]), small=True)
     if len(cycles) > FEW:

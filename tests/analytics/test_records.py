@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -37,6 +38,8 @@ from pipeline.errors import BadData, ConfigError
 from pipeline.migrate import Connection
 from pipeline.plant import Plant
 from pipeline.store import opened
+from rootdx.record_text import remark_of
+from rootdx.texts import speaking
 from tests.analytics.test_watch import SHOT
 from tests.support.plant_rows import QUICK, Feed, batches, store_settings, watched
 from tests.support.simulated import ORIGIN_NS, simulated
@@ -175,6 +178,11 @@ async def test_checks_stand_as_they_did_on_the_day(plain_dsn: str) -> None:
         assert (failed.state, failed.failed) == (Due.OVERDUE, True)
 
 
+def remarks_of(sealed: Sealed) -> str:
+    with speaking("en"):
+        return "\n".join(remark_of(one, ZoneInfo("UTC")) for one in json.loads(sealed.content)["remarks"])
+
+
 async def test_a_complete_lot_passes_and_its_record_verifies(engine_dsn: str) -> None:
     lab = LabEntry(author="park", sampled=at(1), name="fe", value=0.8, unit="%", item_kind="lot", item="L-2")
     async with plant(engine_dsn, [*LOT, VALID, lab]) as (db, _, _, machine):
@@ -204,7 +212,7 @@ async def test_an_instrument_that_was_not_valid_makes_no_compliant_record(plain_
                 await enter(db, entries)
                 sealed = await made(db, machine, Subject("lot", "L-2"))
                 assert sealed.verdict is Verdict.UNVERIFIED
-                assert remark in " ".join(json.loads(sealed.content)["remarks"])
+                assert remark in remarks_of(sealed)
 
 
 async def test_what_was_not_measured_or_not_judged_is_incomplete(plain_dsn: str) -> None:
@@ -213,10 +221,10 @@ async def test_what_was_not_measured_or_not_judged_is_incomplete(plain_dsn: str)
         sealed = await RecordStore(db, PLANT, [machine]).make(
             Subject("lot", "L-2"), asked, profile="casting", author="lee", reason=""
         )
-        remarks = " ".join(json.loads(sealed.content)["remarks"])
+        remarks = remarks_of(sealed)
         assert sealed.verdict is Verdict.INCOMPLETE
         assert "hardness was not measured" in remarks
-        assert "p_int has no limits" in remarks
+        assert "intensification pressure has no limits" in remarks
         with pytest.raises(BadData, match="no closed cycle"):
             await made(db, machine, Subject("lot", "nobody"))
 

@@ -289,7 +289,9 @@ def many(found: Evidence, cycles: int) -> Evidence:
             if feature["name"] == "v_fast" and place % 50 == 7:
                 feature["value"], feature["verdict"], one["verdict"] = 9.875, "fail", "fail"
         made.append(one)
-    said["remarks"] = [f"fail: shot {place}" for place in range(7, cycles, 50)]
+    said["remarks"] = [
+        {"verdict": "fail", "key": "flag", "facts": {"flag": f"shot {place}"}} for place in range(7, cycles, 50)
+    ]
     content = json.dumps(said, ensure_ascii=False)
     sealed = dataclasses.replace(
         found.sealed, content=content, hash=hash_of(found.sealed.number, found.sealed.previous, content)
