@@ -8,7 +8,7 @@
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +19,18 @@ from analytics.alarm import Alarm, Entry, Kind
 from analytics.alarm_store import AlarmStore, Raised, Scored
 from analytics.baseline import Baseline
 from analytics.detector import Scores
-from analytics.feature_table import Grid, Tagged, Wish, grid_s, of_cycles, of_tags, phases, tagged
+from analytics.feature_table import (
+    Grid,
+    Memory,
+    Tagged,
+    Wish,
+    grid_s,
+    newest_cycles,
+    of_cycles,
+    of_tags,
+    phases,
+    tagged,
+)
 from analytics.findings import Episode, episodes, rung
 from analytics.machines import Watched
 from analytics.profile_table import of_profiles
@@ -58,6 +69,8 @@ class Seat:
         every_s: grid, likewise.
         is_broken: it failed, and is left alone until the next start.
         kept: the last rows of tags it was shown, so that its memory is read once.
+        memory: the last cycles it was shown, likewise.
+        settle_ns: rows this long after a cycle's end may still change it.
     """
 
     asset_id: int
@@ -72,6 +85,16 @@ class Seat:
     every_s: float = 1.0
     is_broken: bool = False
     kept: Table | None = None
+    memory: Memory = field(default_factory=Memory)
+    settle_ns: int = 0
+
+    def forget(self, from_ns: int) -> bool:
+        """Gives up what rows from here on may have changed; whether they are rows that have been judged."""
+        if from_ns <= self.seen_to_ns + self.settle_ns:
+            self.memory = Memory()
+        if from_ns <= self.seen_to_ns:
+            self.kept = None
+        return from_ns <= self.seen_to_ns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +157,7 @@ class Detection:
             standing=set(),
             tags=tags,
             every_s=view.every_s or grid_s(tags),
+            settle_ns=max((round(one.settle_s * _NS) for one in machine.processes if one.kind == view.on), default=0),
         )
 
     async def look(self, asset_id: int, from_ns: int, newest_ns: int, now_ns: int) -> None:
@@ -142,14 +166,15 @@ class Detection:
         Raises:
             Unavailable, ConfigError: what the server says; nothing is half written.
         """
-        for seat in self._seats.get(asset_id, ()):
-            if seat.is_broken:
-                continue
+        seats = [seat for seat in self._seats.get(asset_id, ()) if not seat.is_broken]
+        kinds = {seat.watching.view.on for seat in seats if seat.watching.is_of_cycles}
+        closed_ns = await newest_cycles(self._db, asset_id, sorted(kinds)) if kinds else {}
+        for seat in seats:
             try:
-                if from_ns <= seat.seen_to_ns:
-                    seat.kept = None
+                if seat.forget(from_ns):
                     await self._note(seat, from_ns, min(newest_ns, seat.seen_to_ns))
-                await self._advance(seat, newest_ns, now_ns)
+                if not seat.watching.is_of_cycles or closed_ns.get(seat.watching.view.on, -1) > seat.seen_to_ns:
+                    await self._advance(seat, newest_ns, now_ns)
             except (RootdxError, psycopg.Error):
                 raise
             except Exception:  # a bug in one detector must not silence the others, or stop the cycles
@@ -163,7 +188,7 @@ class Detection:
 
     async def _advance(self, seat: Seat, newest_ns: int, now_ns: int) -> None:
         if seat.watching.is_of_cycles:
-            shown = await self._cycles(seat, seat.seen_to_ns + 1, 2**62)
+            shown = await self._cycles(seat, seat.seen_to_ns + 1, 2**62, kept=seat.memory)
         else:
             step_ns = round(seat.every_s * _NS)
             ready_ns = (newest_ns - round(self._settings.settle_s * _NS)) // step_ns * step_ns
@@ -176,13 +201,14 @@ class Detection:
         await self._judge(seat, shown, now_ns)
 
     async def _cycles(
-        self, seat: Seat, from_ns: int, to_ns: int, memory: int | None = None, *, every: bool = False
-    ) -> Shown:
+        self, seat: Seat, from_ns: int, to_ns: int, memory: int | None = None, *, every: bool = False,
+        kept: Memory | None = None,
+    ) -> Shown:  # fmt: skip
         view = seat.watching.view
         rows = seat.watching.detector.memory if memory is None else memory
         wish = Wish(seat.asset_id, view.on, () if every else view.of, view.by, rows)
         if view.profile is None or every:
-            found = await of_cycles(self._db, wish, from_ns, to_ns)
+            found = await of_cycles(self._db, wish, from_ns, to_ns, kept)
         else:
             found = await of_profiles(self._db, seat.asset, wish, view.profile, from_ns, to_ns)
         last = int(found.table.ts_ns[-1]) if len(found.table) > found.first else from_ns - 1

@@ -10,7 +10,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -30,6 +30,8 @@ HELD_INTERVALS: Final = 3.0
 """So many of a tag's intervals its last row stands for, at least as many of the grid's."""
 HELD_S: Final = 600.0
 """Likewise of a tag that is sent on change."""
+KEPT_GROUPS: Final = 8
+"""So many groups of a machine are remembered, those with the newest rows: molds change a few times a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,38 @@ class Cycles:
 
 
 @dataclass(frozen=True, slots=True)
+class _Row:
+    """A cycle as it comes from the server; `values` of the kinds of context that make its group."""
+
+    cycle_id: int
+    end_us: int
+    lane: str
+    values: tuple[str, ...]
+    why: str
+    set_id: int
+    features: Floats
+
+
+@dataclass(slots=True)
+class Memory:
+    """The last rows of the groups that were read last, so that nobody reads them again; good while they do not change.
+
+    Whoever keeps one reads forward, each range beginning where the one before ended, and forgets it when cycles of a
+    range that is read already may have changed.
+    """
+
+    groups: dict[tuple[str, ...], list[_Row]] = field(default_factory=dict)
+
+    def keep(self, before: Mapping[tuple[str, ...], list[_Row]], rows: Sequence[_Row], most: int) -> None:
+        """The last `most` rows of each group that has new ones, after what there was before them."""
+        for values, some in before.items():
+            self.groups.pop(values, None)
+            self.groups[values] = [*some, *(row for row in rows if row.values == values)][-most:]
+        for values in list(self.groups)[:-KEPT_GROUPS]:
+            del self.groups[values]
+
+
+@dataclass(frozen=True, slots=True)
 class Tagged:
     """A tag as a column."""
 
@@ -82,41 +116,54 @@ class Tagged:
         return round((HELD_INTERVALS * interval if np.isfinite(interval) else HELD_S) * SECOND_NS)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A cycle as it comes from the server; `values` of the kinds of context that make its group."""
-
-    cycle_id: int
-    end_us: int
-    lane: str
-    values: tuple[str, ...]
-    why: str
-    set_id: int
-    features: Floats
-
-
-async def of_cycles(db: Connection, wish: Wish, start_ns: int, end_ns: int) -> Cycles:
+async def of_cycles(db: Connection, wish: Wish, start_ns: int, end_ns: int, kept: Memory | None = None) -> Cycles:
     """Closed cycles that end in [start_ns, end_ns), and the memory before them.
 
     A feature that a cycle does not have, or has no value of, is NaN. Limits and units are those of the newest set of
-    features among these cycles. A group is named `mold=8412 | recipe=A`.
+    features among these cycles. A group is named `mold=8412 | recipe=A`. What is in `kept` is not read again.
 
     Raises:
         Unavailable, ConfigError, BadData: what the server says.
     """
     first_us = -(-start_ns // 1000)
-    rows = await _rows(db, _RANGE, wish, {"first": first_us, "last": -(-end_ns // 1000)})
-    before: list[_Row] = []
+    rows = sorted(await _rows(db, _RANGE, wish, {"first": first_us, "last": -(-end_ns // 1000)}), key=_order)
+    known = {} if kept is None else kept.groups
+    before: dict[tuple[str, ...], list[_Row]] = {}
     for values in sorted({row.values for row in rows}) if wish.memory else ():
-        held = {kind: value for kind, value in zip(wish.by, values, strict=True) if value}
-        absent = [kind for kind in wish.by if kind not in held]
-        group = {"held": json.dumps(held, ensure_ascii=False), "absent": absent, "most": wish.memory}
-        before += await _rows(db, _MEMORY, wish, {"first": first_us, **group})
-    every = sorted([*before, *rows], key=lambda row: (row.end_us, row.lane))
+        held = known.get(values, [])
+        follows = bool(held) and held[-1].end_us < first_us  # not where a range is read again
+        before[values] = held if follows else await _memory(db, wish, values, first_us)
+    if kept is not None:
+        kept.keep(before, rows, wish.memory)
+    earlier = [row for some in before.values() for row in some]
+    every = sorted([*earlier, *rows], key=_order)
     table = _table(every, await _variables(db, wish, every), wish.by)
     return Cycles(
-        table, len(before), np.array([row.cycle_id for row in every], dtype=np.int64), tuple(r.why for r in every)
+        table, len(earlier), np.array([row.cycle_id for row in every], dtype=np.int64), tuple(r.why for r in every)
     )
+
+
+async def newest_cycles(db: Connection, asset_id: int, kinds: Sequence[str]) -> dict[str, int]:
+    """The newest end of a closed cycle of each kind that a machine has one of, ns UTC.
+
+    Raises:
+        Unavailable, ConfigError, BadData: what the server says.
+    """
+    with translated():
+        cursor = await db.execute(_NEWEST.encode(), [list(kinds), asset_id])
+        return {kind: end_us * 1000 for kind, end_us in await cursor.fetchall()}
+
+
+def _order(row: _Row) -> tuple[int, str]:
+    return row.end_us, row.lane
+
+
+async def _memory(db: Connection, wish: Wish, values: tuple[str, ...], first_us: int) -> list[_Row]:
+    """The last rows of a group before a moment, in order."""
+    held = {kind: value for kind, value in zip(wish.by, values, strict=True) if value}
+    absent = [kind for kind in wish.by if kind not in held]
+    group = {"held": json.dumps(held, ensure_ascii=False), "absent": absent, "most": wish.memory}
+    return sorted(await _rows(db, _MEMORY, wish, {"first": first_us, **group}), key=_order)
 
 
 async def _rows(db: Connection, query: str, wish: Wish, args: Mapping[str, Any]) -> list[_Row]:
@@ -286,6 +333,12 @@ _RANGE: Final = f"{_SELECT} AND end_ts >= rootdx.at_us(%(first)s) AND end_ts < r
 _MEMORY: Final = f"""{_SELECT} AND end_ts < rootdx.at_us(%(first)s) AND context @> %(held)s::jsonb
       AND NOT EXISTS (SELECT FROM unnest(%(absent)s::text[]) AS a(kind) WHERE coalesce(context->>a.kind, '') <> '')
     ORDER BY end_ts DESC, lane DESC LIMIT %(most)s"""
+_NEWEST: Final = """
+    SELECT k.kind, rootdx.us(c.end_ts) FROM unnest(%s::text[]) AS k(kind) CROSS JOIN LATERAL (
+        SELECT end_ts FROM rootdx.cycle
+        WHERE asset_id = %s AND kind = k.kind AND end_ts IS NOT NULL AND set_id IS NOT NULL
+        ORDER BY end_ts DESC LIMIT 1
+    ) c"""
 _SETS: Final = "SELECT set_id, names, units, lows, highs FROM rootdx.feature_set WHERE set_id = ANY(%s) ORDER BY set_id"
 _TAGS: Final = "SELECT tag_id, name, role, unit, low, high, every_s FROM rootdx.tag WHERE asset_id = %s ORDER BY tag_id"
 _PHASES: Final = """

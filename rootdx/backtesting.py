@@ -38,6 +38,15 @@ class SettingsFile(Frozen):
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """The rows that were asked for: those of a machine in a span, or those of a file."""
+
+    machine: Watched | None
+    span: Span
+    csv: CsvWish | None
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One setting on one table.
 

@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -27,7 +27,7 @@ from analytics.result import Ints
 from analytics.window import Series
 from pipeline.bursts import decode
 from pipeline.errors import BadData, ConfigError
-from rootdx.frames import Columns, Frame, pandas_frame, polars_frame
+from rootdx.frames import Columns, Frame, feature_columns, pandas_frame, polars_frame
 
 Moment = str | datetime
 """A datetime, or ISO text; without a zone it is the plant's."""
@@ -132,7 +132,7 @@ class Plant:
         values, units, sets = columns.pop("value"), columns.pop("units"), columns.pop("names")
         self.units = {"seconds": "s"}
         if features:
-            for name, column in _features(sets, values).items():
+            for name, column in feature_columns(sets, values).items():
                 columns[name] = column
             for names, some in zip(sets, units, strict=True):
                 self.units |= dict(zip(names or (), some or (), strict=True))
@@ -148,6 +148,17 @@ class Plant:
             BadData: no such machine.
         """
         return self._asked(_FEATURES, self._span(machine, since, until) | {"kind": kind})
+
+    def phases(
+        self, machine: str | None = None, *, kind: str | None = None, since: Moment = "1970-01-01",
+        until: Moment = "2100-01-01",
+    ) -> Frame:  # fmt: skip
+        """A row a phase of a cycle that begins in [since, until), in order; the running one has no end.
+
+        Raises:
+            BadData: no such machine.
+        """
+        return self._asked(_PHASES, self._span(machine, since, until) | {"kind": kind}, {"seconds": "s"})
 
     def waveforms(self, machine: str, name: str, since: Moment, until: Moment) -> Frame:
         """The samples of the bursts of a name that begin in [since, until): burst, time in s since its begin, channels.
@@ -174,6 +185,16 @@ class Plant:
             BadData: no such machine.
         """
         return self._asked(_KPIS, self._span(machine, since, until))
+
+    def demands(
+        self, machine: str | None = None, *, since: Moment = "1970-01-01", until: Moment = "2100-01-01"
+    ) -> Frame:
+        """Mean power and energy of every quarter hour in [since, until) of the machines with a meter.
+
+        Raises:
+            BadData: no such machine.
+        """
+        return self._asked(_DEMANDS, self._span(machine, since, until), {"kw": "kW", "kwh": "kW.h"})
 
     def alarms(
         self, machine: str | None = None, *, since: Moment = "1970-01-01", until: Moment = "2100-01-01"
@@ -278,8 +299,8 @@ class Plant:
         names = [one.name for one in cursor.description or ()]
         return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
-    def _asked(self, query: str, args: Mapping[str, Any]) -> Frame:
-        self.units = {}
+    def _asked(self, query: str, args: Mapping[str, Any], units: Mapping[str, str] = MappingProxyType({})) -> Frame:
+        self.units = dict(units)
         return self._framed(self._columns(query, args))
 
     def _framed(self, columns: Columns, index: str | None = None) -> Frame:
@@ -288,16 +309,6 @@ class Plant:
             if self._frames == "pandas"
             else polars_frame(columns, self._zone)
         )
-
-
-def _features(sets: Sequence[Sequence[str] | None], values: Sequence[Sequence[float | None] | None]) -> Columns:
-    """A column of every feature that one of the cycles has, NaN where a cycle has none."""
-    names = list(dict.fromkeys(name for some in sets for name in some or ()))
-    made = {name: np.full(len(sets), np.nan) for name in names}
-    for row, (some, numbers) in enumerate(zip(sets, values, strict=True)):
-        for name, number in zip(some or (), numbers or (), strict=True):
-            made[name][row] = np.nan if number is None else number
-    return made
 
 
 def _days(first: int, last: int) -> Iterator[tuple[float, int, int]]:
@@ -356,6 +367,17 @@ _FEATURES: Final = """
       AND (%(kind)s::text IS NULL OR kind = %(kind)s)
       AND (%(asset)s::text IS NULL OR asset = %(asset)s)
     ORDER BY start_ts, cycle_id"""
+_PHASES: Final = """
+    SELECT cycle_id, asset AS machine, kind, lane, place, phase, start_ts AS start, end_ts AS "end", seconds
+    FROM rootdx.phases WHERE cycle_id IN (
+        SELECT cycle_id FROM rootdx.cycles WHERE start_ts >= %(since)s AND start_ts < %(until)s
+          AND (%(kind)s::text IS NULL OR kind = %(kind)s)
+          AND (%(asset)s::text IS NULL OR asset = %(asset)s))
+    ORDER BY start_ts, cycle_id, place"""
+_DEMANDS: Final = """
+    SELECT asset AS machine, quarter, kw, kwh, nullif(reason, 'OK') AS reason FROM rootdx.demands
+    WHERE quarter >= %(since)s AND quarter < %(until)s AND (%(asset)s::text IS NULL OR asset = %(asset)s)
+    ORDER BY quarter, asset"""
 _WAVES: Final = """
     SELECT w.ts, w.period_ns, w.channels, w.samples, w.value, w.encoding
     FROM rootdx.waveform w JOIN rootdx.asset a USING (asset_id)

@@ -1,6 +1,6 @@
 """Columns as frames of pandas or polars: aware times, numbers as numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -41,6 +41,16 @@ def polars_frame(columns: Columns, zone: ZoneInfo) -> Frame:
         else:
             made[name] = pl.Series(name, values, strict=False)
     return pl.DataFrame(made)
+
+
+def feature_columns(sets: Sequence[Sequence[str] | None], values: Sequence[Sequence[float | None] | None]) -> Columns:
+    """A column of every feature that one of the cycles has, NaN where a cycle has none."""
+    names = list(dict.fromkeys(name for some in sets for name in some or ()))
+    made = {name: np.full(len(sets), np.nan) for name in names}
+    for row, (some, numbers) in enumerate(zip(sets, values, strict=True)):
+        for name, number in zip(some or (), numbers or (), strict=True):
+            made[name][row] = np.nan if number is None else number
+    return made
 
 
 def _are_times(values: Any) -> bool:

@@ -39,6 +39,7 @@ From = Annotated[
     ),
 ]
 To = Annotated[str, typer.Option("--to", help="End, not included; written like --from.")]
+Columns = Annotated[list[str] | None, typer.Option(help="Column of the file; may be given several times.")]
 MachineName = Annotated[str | None, typer.Option("--machine", "-m", help="Machine: its path or the end of it, as dc1.")]
 
 ASSETS: Final = "SELECT path FROM rootdx.asset WHERE process <> '' ORDER BY path"

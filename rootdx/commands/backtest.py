@@ -1,7 +1,6 @@
 """`rootdx backtest`: how often a detector would have rung, on what, and against what was really wrong."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,26 +9,14 @@ import typer
 from analytics.watching import Watching
 from pipeline.errors import ConfigError
 from rootdx import backtesting
-from rootdx.backtesting import Against, Trial
+from rootdx.backtesting import Against, Given, Trial
 from rootdx.csv_table import CsvWish, read_labels
-from rootdx.invocation import Format, From, MachineName, Out, Site, To, database, give, run, site_of
-from rootdx.moments import Span
+from rootdx.invocation import Columns, Format, From, MachineName, Out, Site, To, database, give, run, site_of
 from rootdx.program import Config, alone
 from rootdx.terminal import progress
 from rootdx.texts import say
 
 app = alone()
-
-Columns = Annotated[list[str] | None, typer.Option(help="Column of the file; may be given several times.")]
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """The rows that were asked for."""
-
-    machine: str | None
-    span: Span
-    csv: CsvWish | None
 
 
 @app.command(
@@ -71,7 +58,7 @@ def backtest(
     watched = None if machine is None else backtesting.machine_of(site, machine)
     chosen = backtesting.chosen(detector or (), watched, settings)
     csv = None if file is None else CsvWish(file, time, tuple(of or ()), tuple(by or ()), label, leave_out)
-    given = _Given(machine, site.clock.span(since, until), csv)
+    given = Given(watched, site.clock.span(since, until), csv)
     against = Against(None if labels is None else read_labels(labels, site.zone), tolerance_s, budget)
     with progress(say("progress.reading")):
         trials, against = run(_tried(site, given, chosen, against))
@@ -84,9 +71,7 @@ def backtest(
     give([one for one in sheets if one.rows or one.name in ("summary", only)], form, out, only)
 
 
-async def _tried(
-    site: Site, given: _Given, chosen: Sequence[Watching], against: Against
-) -> tuple[list[Trial], Against]:
+async def _tried(site: Site, given: Given, chosen: Sequence[Watching], against: Against) -> tuple[list[Trial], Against]:
     if given.csv is not None:
         trials = []
         for one in chosen:
@@ -97,9 +82,10 @@ async def _tried(
                 against = Against(found, against.tolerance_s, against.budget)
             trials.append(backtesting.tried(one, table, against, None))
         return trials, against
-    machine = backtesting.machine_of(site, given.machine or "")
+    if given.machine is None:
+        raise ConfigError(say("backtest.one_source"))
     async with database(site.store) as db:
-        rows = [await backtesting.stored(db, machine, one, given.span) for one in chosen]
+        rows = [await backtesting.stored(db, given.machine, one, given.span) for one in chosen]
     return [
         backtesting.tried(one, table, against, first) for one, (table, first) in zip(chosen, rows, strict=True)
     ], against

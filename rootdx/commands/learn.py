@@ -1,36 +1,23 @@
 """`rootdx learn`: what is normal, from a range that was, into the baseline that a detector reads."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from analytics.machines import Watched
 from analytics.watching import Watching
 from pipeline.errors import ConfigError
 from rootdx import backtesting, learning
+from rootdx.backtesting import Given
 from rootdx.csv_table import CsvWish
-from rootdx.invocation import Format, From, MachineName, Out, Site, To, database, give, run, site_of
+from rootdx.invocation import Columns, Format, From, MachineName, Out, Site, To, database, give, run, site_of
 from rootdx.learning import Rows
-from rootdx.moments import Span
 from rootdx.program import Config, alone
 from rootdx.terminal import progress
 from rootdx.texts import say
 
 app = alone()
-
-Columns = Annotated[list[str] | None, typer.Option(help="Column of the file; may be given several times.")]
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """The rows that were asked for."""
-
-    machine: Watched | None
-    span: Span
-    csv: CsvWish | None
 
 
 @app.command(
@@ -73,13 +60,13 @@ def learn(
     target = learning.target(watching, baseline)
     csv = None if file is None else CsvWish(file, time, tuple(of or ()), tuple(by or ()), None, leave_out)
     with progress(say("progress.reading")):
-        rows = run(_rows(site, _Given(watched, site.clock.span(since, until), csv), watching))
+        rows = run(_rows(site, Given(watched, site.clock.span(since, until), csv), watching))
         found, table = learning.learn(watching, rows, outliers, datetime.now(UTC), target)
     give(learning.sheets(found, table, site.zone.key), form, out, only)
     typer.echo(say("learn.written", file=target, digest=found.digest[:12]), err=True)
 
 
-async def _rows(site: Site, given: _Given, watching: Watching) -> Rows:
+async def _rows(site: Site, given: Given, watching: Watching) -> Rows:
     if given.csv is not None:
         rows, unreadable = learning.from_file(given.csv, watching, site.zone)
         if unreadable:

@@ -8,7 +8,7 @@ from typing import Final
 
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue, ValueMap, ValueMappingResult
 
-from rootdx.texts import say_in
+from rootdx.texts import catalogue, say_in
 
 GOOD: Final = "blue"
 WAITING: Final = "yellow"
@@ -73,6 +73,8 @@ SAME: Final[Mapping[str, str]] = {
     "grafana.column.after": "column.state",
 }
 """Columns with the values of another."""
+WORDS: Final[Mapping[str, str]] = {"column.phase": "phase", "column.kind": "kind", "grafana.column.running": "kind"}
+"""Columns whose values have names in the catalogue, and in which group; others are shown as they are."""
 SERIES: Final[Mapping[str, tuple[str, bool]]] = {
     "grafana.series.outside": (BAD, True),
     "grafana.series.doubtful": (WARNING, True),
@@ -91,6 +93,8 @@ HIDDEN: Final = ("grafana.column.asset",)
 
 def mapping(key: str, language: str) -> ValueMap | None:
     """What the values of a column mean; None where they speak for themselves."""
+    if key in WORDS:
+        return ValueMap(_words(WORDS[key], language))
     values = VALUES.get(SAME.get(key, key))
     if values is None:
         return None
@@ -102,6 +106,14 @@ def mapping(key: str, language: str) -> ValueMap | None:
     )
 
 
+def _words(group: str, language: str) -> dict[str, ValueMappingResult]:
+    names = [key.removeprefix(f"{group}.") for key in catalogue() if key.startswith(f"{group}.")]
+    return {
+        name: ValueMappingResult(text=say_in(language, f"{group}.{name}"), index=place)
+        for place, name in enumerate(names)
+    }
+
+
 def of_column(key: str, language: str, kind: str) -> list[DynamicConfigValue]:
     """All that sets a column apart in a panel of this kind."""
     found: list[DynamicConfigValue] = []
@@ -110,7 +122,7 @@ def of_column(key: str, language: str, kind: str) -> list[DynamicConfigValue]:
     meaning = mapping(key, language)
     if meaning is not None:
         found.append(DynamicConfigValue("mappings", [meaning]))
-        if kind == "table":
+        if kind == "table" and key not in WORDS:
             found.append(DynamicConfigValue("custom.cellOptions", {"type": "color-background", "mode": "basic"}))
     if kind == "table" and key in ("grafana.column.progress", "grafana.column.health", "column.oee"):
         found += [

@@ -40,53 +40,54 @@ SELECT DISTINCT feature FROM rootdx.features WHERE cycle_id IN (
     SELECT cycle_id FROM rootdx.cycles WHERE {ON_MACHINE} AND end_ts IS NOT NULL ORDER BY start_ts DESC LIMIT 20)
 ORDER BY 1"""
 
-TREND: Final = f"""
+_WANTED: Final = f"""
 WITH wanted AS MATERIALIZED (
-    SELECT tag_id, asset, tag FROM rootdx.tags WHERE {ON_MACHINE} AND {chosen("tag", "tag")}
-), points AS (
-    SELECT date_bin({STEP}, h.ts, {ORIGIN}) AS time, h.tag_id, min(h.value) AS low, avg(h.value) AS mean,
-           max(h.value) AS high, avg(h.value) FILTER (WHERE h.quality <> 'good') AS doubtful
-    FROM rootdx.history h
-    WHERE {LENGTH} <= {RAW_MS} AND h.tag_id = ANY (ARRAY(SELECT tag_id FROM wanted)) AND $__timeFilter(h.ts)
-    GROUP BY 1, 2
-    UNION ALL
-    SELECT date_bin({STEP}, m.bucket, {ORIGIN}), m.tag_id, min(m.min), sum(m.sum) / nullif(sum(m.value_count), 0),
-           max(m.max),
-           CASE WHEN sum(m.good_count) < sum(m.value_count) THEN sum(m.sum) / nullif(sum(m.value_count), 0) END
-    FROM rootdx.measurement_1m m
-    WHERE {LENGTH} > {RAW_MS} AND {LENGTH} <= {MINUTES_MS}
-      AND m.tag_id = ANY (ARRAY(SELECT tag_id FROM wanted)) AND $__timeFilter(m.bucket)
-    GROUP BY 1, 2
-    UNION ALL
-    SELECT date_bin({STEP}, m.bucket, {ORIGIN}), m.tag_id, min(m.min), sum(m.sum) / nullif(sum(m.value_count), 0),
-           max(m.max),
-           CASE WHEN sum(m.good_count) < sum(m.value_count) THEN sum(m.sum) / nullif(sum(m.value_count), 0) END
-    FROM rootdx.measurement_1h m
-    WHERE {LENGTH} > {MINUTES_MS} AND m.tag_id = ANY (ARRAY(SELECT tag_id FROM wanted)) AND $__timeFilter(m.bucket)
-    GROUP BY 1, 2
-)
-SELECT p.time, regexp_replace(w.asset, '^.*/', '') || ' ' || w.tag AS metric, p.low AS "@grafana.series.low",
-       p.mean AS "@grafana.series.mean", p.high AS "@grafana.series.high", p.doubtful AS "@grafana.series.doubtful"
-FROM points p JOIN wanted w USING (tag_id) ORDER BY 1, 2"""
+    SELECT tag_id, regexp_replace(asset, '^.*/', '') || ' ' || tag AS metric
+    FROM rootdx.tags WHERE {ON_MACHINE} AND {chosen("tag", "tag")}
+)"""
 
-QUALITY: Final = f"""
-WITH wanted AS MATERIALIZED (
-    SELECT tag_id, asset, tag FROM rootdx.tags WHERE {ON_MACHINE} AND {chosen("tag", "tag")}
-), counted AS (
-    SELECT date_bin(greatest({STEP}, INTERVAL '1 minute'), m.bucket, {ORIGIN}) AS time, m.tag_id, m.count,
-           m.good_count, m.bad_count
-    FROM rootdx.measurement_1m m
-    WHERE {LENGTH} <= {MINUTES_MS} AND m.tag_id = ANY (ARRAY(SELECT tag_id FROM wanted)) AND $__timeFilter(m.bucket)
-    UNION ALL
-    SELECT date_bin(greatest({STEP}, INTERVAL '1 hour'), m.bucket, {ORIGIN}), m.tag_id, m.count, m.good_count,
-           m.bad_count
-    FROM rootdx.measurement_1h m
-    WHERE {LENGTH} > {MINUTES_MS} AND m.tag_id = ANY (ARRAY(SELECT tag_id FROM wanted)) AND $__timeFilter(m.bucket)
-)
-SELECT c.time, regexp_replace(w.asset, '^.*/', '') || ' ' || w.tag AS metric,
-       CASE WHEN sum(c.bad_count) > 0 THEN 2 WHEN sum(c.good_count) < sum(c.count) THEN 1 ELSE 0 END::float8
+
+def _of_wanted(view: str, time: str, condition: str) -> str:
+    """Rows of the wanted tags of a view, joined before they are summed up, where the planner knows their number.
+
+    The list beside the join is what reaches the index.
+    """
+    return f"""rootdx.{view} m JOIN wanted w USING (tag_id)
+    WHERE {condition} AND m.tag_id = ANY (ARRAY(SELECT tag_id FROM wanted)) AND $__timeFilter(m.{time})
+    GROUP BY 1, 2"""
+
+
+def _extremes(view: str, condition: str) -> str:
+    return f"""
+    SELECT date_bin({STEP}, m.bucket, {ORIGIN}), w.metric, min(m.min), sum(m.sum) / nullif(sum(m.value_count), 0),
+           max(m.max),
+           CASE WHEN sum(m.good_count) < sum(m.value_count) THEN sum(m.sum) / nullif(sum(m.value_count), 0) END
+    FROM {_of_wanted(view, "bucket", condition)}"""
+
+
+def _worst(view: str, step: str, condition: str) -> str:
+    return f"""
+SELECT date_bin(greatest({STEP}, INTERVAL '{step}'), m.bucket, {ORIGIN}) AS time, w.metric,
+       CASE WHEN sum(m.bad_count) > 0 THEN 2 WHEN sum(m.good_count) < sum(m.count) THEN 1 ELSE 0 END::float8
            AS "@column.quality"
-FROM counted c JOIN wanted w USING (tag_id) GROUP BY 1, 2 ORDER BY 1, 2"""
+FROM {_of_wanted(view, "bucket", condition)}"""
+
+
+TREND: Final = f"""{_WANTED}
+SELECT time, metric, low AS "@grafana.series.low", mean AS "@grafana.series.mean", high AS "@grafana.series.high",
+       doubtful AS "@grafana.series.doubtful"
+FROM (
+    SELECT date_bin({STEP}, m.ts, {ORIGIN}) AS time, w.metric, min(m.value) AS low, avg(m.value) AS mean,
+           max(m.value) AS high, avg(m.value) FILTER (WHERE m.quality <> 'good') AS doubtful
+    FROM {_of_wanted("history", "ts", f"{LENGTH} <= {RAW_MS}")}
+    UNION ALL {_extremes("measurement_1m", f"{LENGTH} > {RAW_MS} AND {LENGTH} <= {MINUTES_MS}")}
+    UNION ALL {_extremes("measurement_1h", f"{LENGTH} > {MINUTES_MS}")}
+) points ORDER BY 1"""
+
+QUALITY: Final = f"""{_WANTED}
+{_worst("measurement_1m", "1 minute", f"{LENGTH} <= {MINUTES_MS}")}
+UNION ALL {_worst("measurement_1h", "1 hour", f"{LENGTH} > {MINUTES_MS}")}
+ORDER BY 1"""
 
 
 def machine_states(until: str) -> str:

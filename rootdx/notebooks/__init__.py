@@ -1,0 +1,1 @@
+"""Notebooks for data scientists, as files: `rootdx notebooks --out DIR` copies them. What they share is in `looks`."""
