@@ -147,7 +147,8 @@ def _said(fault: Any, field: str) -> str:
     label = say(f"board.field.{field}") if field else ""
     if fault["type"] == "missing":
         return say("board.error.missing", field=label)
-    return say("board.error.invalid", field=label, message=str(fault["msg"]).removeprefix("Value error, "))
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return say("board.error.invalid", field=label, message=message) if label else message
 
 
 def _wrong(field: str, text: str) -> JSONResponse:

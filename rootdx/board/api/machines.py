@@ -1,6 +1,7 @@
 """One machine: what it has, trends, curves of its cycles, features, bursts."""
 
 from itertools import pairwise
+from math import floor
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -11,7 +12,6 @@ from pipeline.errors import BadData
 from rootdx.board import curves
 from rootdx.board.house import Db, Here, Who
 from rootdx.board.places import LONGEST, Machine, Stamp, moment, path_of
-from rootdx.board.sight import ms
 from rootdx.invocation import ask
 from rootdx.texts import say
 
@@ -81,7 +81,7 @@ async def bursts(
     given = {"asset": await path_of(db, machine), "name": name or None, "limit": limit,
              "before": None if before_ms is None else moment(before_ms)}  # fmt: skip
     names = ("ts_ms", "name", "role", "seconds", "samples", "channels", "quality", "cycle_id")
-    rows = [(ms(row[0]), *row[1:]) for row in await ask(db, _NEWEST, given)]
+    rows = [(floor(row[0].timestamp() * 1000), *row[1:]) for row in await ask(db, _NEWEST, given)]
     return {"bursts": [dict(zip(names, row, strict=True)) for row in rows]}
 
 
