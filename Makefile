@@ -5,6 +5,7 @@
 #   make bench-detection ARGS="nab --data DIR"  how well faults are found -> build/detection.json
 #   make cycles ARGS="casting real_data"     how well cycles are told, and what real recordings give
 #   make torture ARGS="--for 2min"           everything pulled out of the wall -> build/torture.json
+#   make screenshots                         the pictures of the README, from a demo that runs
 #   make check                               test without the tests: format, lint, types, contracts
 
 HERE   := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
@@ -22,7 +23,7 @@ RUN    := cd "$(HERE)" && PYTHONPATH="$(HERE)" PYTHONPYCACHEPREFIX="$(VENV)/cach
           HYPOTHESIS_STORAGE_DIRECTORY="$(VENV)/cache/hypothesis"
 STAMP   = $(VENV)/.installed-$(shell cksum < "$(HERE)/pyproject.toml" | cut -d' ' -f1)
 
-.PHONY: demo test check bench bench-detection cycles torture format setup
+.PHONY: demo test check bench bench-detection cycles torture screenshots format setup
 
 demo: setup
 	@$(RUN) $(BIN)/python -m rootdx demo $(ARGS)
@@ -47,6 +48,9 @@ cycles: setup
 
 torture: setup
 	@$(RUN) $(BIN)/python -m tests.chaos.torture $(ARGS)
+
+screenshots: setup
+	@$(RUN) $(BIN)/python -m tests.support.screenshots
 
 format: setup
 	@$(RUN) $(BIN)/ruff format . && $(RUN) $(BIN)/ruff check --fix .

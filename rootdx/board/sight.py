@@ -89,7 +89,8 @@ class Sight:
             "state": state, "producing": bool(running), "running": running, "last": self.last.get(asset),
             "oee": oee, "oee_day": day or None,
             "alarms": {priority: alarms[priority] for priority in ("high", "medium", "low")}, "top_alarm": top,
-            "health": health, "newest_ms": newest, "age_s": None if newest is None else max(0.0, (self.now_ms - newest) / 1000),
+            "health": health, "newest_ms": newest,
+            "age_s": None if newest is None else max(0.0, (self.now_ms - newest) / 1000),
         }  # fmt: skip
 
 

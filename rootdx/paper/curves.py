@@ -42,8 +42,8 @@ SIGNALS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "melt_batch": (("bath.temp", "melt.temp"), ("power",)),
 }
 """Roles of the panels, by kind of cycle; of any other kind what its machine has."""
-BURSTS: Final = frozenset({"hpdc_shot", "spot_weld", "press_stroke", "molding_cycle", "arc_seam"})
-"""Kinds whose cycles are drawn by a burst where there is one."""
+BURSTS: Final = frozenset({"hpdc_shot", "spot_weld", "press_stroke", "molding_cycle"})
+"""Kinds whose cycles are drawn by a burst where there is one; that of a seam is one second out of many."""
 _PANELS: Final = 3
 _LINES: Final = 7
 _ON: Final = (

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pipeline.migrate import Connection
 from pipeline.model import CAUSES
-from rootdx.alarm_text import sentence
+from rootdx.alarm_text import name_of, sentence
 from rootdx.invocation import Site
 from rootdx.paper import page, plots, press
 from rootdx.paper.curves import Curve, overlaid
@@ -201,17 +201,18 @@ def _curve(one: Curve, cycle: Mapping[str, Any], zone: ZoneInfo, note: Sequence[
     if not one.panels:
         return Words(title, [Said(say("paper.record.no_chart"))])
     names = ", ".join(line.name for panel in one.panels for line in panel.lines if line.name)
-    alt = say("paper.record.alt", signals=names, phases=", ".join(shade.name for shade in one.shades))
+    shades = [replace(shade, name=name_of("phase", shade.name)) for shade in one.shades]
+    alt = say("paper.record.alt", signals=names, phases=", ".join(shade.name for shade in shades))
     if one.seconds:
-        svg = plots.over_seconds(one.panels, one.shades, say("paper.axis.seconds"))
+        svg = plots.over_seconds(one.panels, shades, say("paper.axis.seconds"))
     else:
-        svg = plots.over_time(one.panels, one.shades, zone)
+        svg = plots.over_time(one.panels, shades, zone)
     limits = [say("paper.record.limit_lines")] if any(panel.borders for panel in one.panels) else []
     return Picture(title, svg, alt, [*limits, *note])
 
 
 def _where(cycle: Mapping[str, Any], zone: ZoneInfo) -> str:
-    return f"{cycle['machine'] or cycle['asset']} · {cycle['kind']} · {time_of(cycle['start'], zone)}"
+    return f"{cycle['machine'] or cycle['asset']} · {name_of('kind', cycle['kind'])} · {time_of(cycle['start'], zone)}"
 
 
 def _one_by_one(cycles: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> Iterator[Block]:
