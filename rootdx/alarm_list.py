@@ -7,7 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from analytics import alarm_rates
-from analytics.alarm import Alarm, part_9
+from analytics.alarm import Alarm
+from analytics.part_9 import part_9
 from analytics.result import Result
 from pipeline.errors import BadData
 from pipeline.migrate import Connection

@@ -27,11 +27,11 @@ import httpx
 import psycopg
 import tomli_w
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from pipeline import migrate
 from pipeline.errors import ConfigError, RootdxError, Unavailable
 from rootdx import check, demo_people, live, passwords, recordings
+from rootdx.demo_steps import Steps, shown_steps
 from rootdx.embedded import Broker, Postgres, free_port
 from rootdx.program import PARENT
 from rootdx.recordings import Recorded
@@ -116,7 +116,7 @@ async def run(wish: Wish) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
-        with _steps(console) as steps:
+        with shown_steps(console) as steps:
             await _start(plant, stack, steps)
         _tell_where(plant)
         verdict = await _work(plant, stop)
@@ -136,27 +136,7 @@ def _tell_where(plant: _Plant) -> None:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
-class _Steps:
-    """The lines of the start: what is being done, and how long it took."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    @contextlib.contextmanager
-    def step(self, key: str) -> Any:
-        task = self._progress.add_task(say(key), total=1)
-        yield
-        self._progress.update(task, completed=1)
-
-
-@contextlib.contextmanager
-def _steps(console: Console) -> Any:
-    columns = (SpinnerColumn(finished_text="[green]✔[/]"), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        yield _Steps(progress)
-
-
-async def _start(plant: _Plant, stack: contextlib.AsyncExitStack, steps: _Steps) -> None:
+async def _start(plant: _Plant, stack: contextlib.AsyncExitStack, steps: Steps) -> None:
     folder = plant.wish.folder
     with steps.step("demo.step.services"):
         postgres, broker = await _services(folder, stack)

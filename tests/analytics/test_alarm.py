@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
-from analytics.alarm import Act, Alarm, AlarmSettings, Entry, Kind, Row, State, on_act, on_row, on_time, part_9
+from analytics.alarm import Act, Alarm, AlarmSettings, Entry, Kind, Row, State, on_act, on_row, on_time
+from analytics.part_9 import part_9
 from pipeline.errors import BadData
 
 S: Final = 1_000_000_000
