@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from rootdx.feature_names import feature_name
 from rootdx.texts import catalogue, language, say_in
 
 
@@ -23,11 +24,15 @@ def sentence(facts: Mapping[str, Any] | None, zone: ZoneInfo, wanted: str | None
 def name_of(kind: str, name: str, wanted: str | None = None) -> str:
     """A name of the catalogue (`failure`, `feature`, `detector`), the bare one where there is none.
 
-    >>> name_of("feature", "no_such_feature")
-    'no_such_feature'
+    A feature without one may have one that is put together, as `feature_names` says.
+
+    >>> name_of("feature", "time_slow_shot", "en"), name_of("feature", "no_such_feature")
+    ('slow shot time', 'no_such_feature')
     """
-    key = f"{kind}.{name}"
-    return say_in(wanted or language(), key) if key in catalogue() else name
+    key, spoken = f"{kind}.{name}", wanted or language()
+    if key in catalogue():
+        return say_in(spoken, key)
+    return (feature_name(name, spoken) if kind == "feature" else None) or name
 
 
 def moment(us: int, zone: ZoneInfo) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from analytics.result import Reason
 from pipeline.errors import BadData
 from pipeline.migrate import Connection
+from rootdx.alarm_text import name_of
 from rootdx.export import Cell, Column, Missing, Table, column
 from rootdx.invocation import ask, machine_paths
 from rootdx.moments import Span
@@ -121,10 +122,10 @@ async def _feature_table(db: Connection, cycle_id: int, zone: str) -> Table:
     columns = [
         column("feature"), column("value", "number"), column("unit"), column("low", "number"),
         column("high", "number"), column("verdict"), column("formula"), column("formula_version"),
-        column("n_used", "whole"), column("coverage", "share", "1"),
+        column("n_used", "whole"), column("coverage", "share", "1"), column("name"),
     ]  # fmt: skip
     rows = [
-        [name, Missing(why) if value is None else value, *rest]
+        [name, Missing(why) if value is None else value, *rest, name_of("feature", name)]
         for name, value, why, *rest in await ask(db, _FEATURES, [cycle_id])
     ]
     return Table("features", say("cycles.features"), columns, rows, zone, reasons=True)

@@ -110,7 +110,10 @@ def of_cycle(cycle: dict[str, Any], where: str) -> Iterator[Section]:
             for one in cycle["features"]
         ]  # fmt: skip
         yield Section(f"{say('cycles.features')} · {where}", heads, rows)
-    pairs = [*cycle["context"].items(), *((name, word(value)) for name, value in cycle["verdicts"].items())]
+    pairs = [
+        *cycle["context"].items(),
+        *((name_of("feature", name), word(value)) for name, value in cycle["verdicts"].items()),
+    ]
     if pairs:
         yield Section(f"{say('cycles.context')} · {where}", (), [[name, value] for name, value in pairs])
     if cycle["raw"]:

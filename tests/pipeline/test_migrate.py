@@ -207,8 +207,9 @@ NEVER_BY_THE_BOARD = (
     *NEVER_BY_THE_WRITER, "SELECT * FROM rootdx.quarantine", "SELECT rootdx.maintain()",
     "INSERT INTO rootdx.measurement VALUES (now(), 1, 1, 1, 0)", "UPDATE rootdx.compliance_record SET author = 'x'",
     "DELETE FROM rootdx.compliance_record", "UPDATE rootdx.cycle SET verdict = 'pass'", "DELETE FROM rootdx.cycle",
-    "UPDATE rootdx.alarm_journal SET who = 'x'", "DELETE FROM rootdx.alarm", "UPDATE rootdx.detector SET settings = '{}'",
-    "DELETE FROM rootdx.account", "UPDATE rootdx.board_journal SET who = 'x'", "DELETE FROM rootdx.board_journal",
+    "UPDATE rootdx.alarm_journal SET who = 'x'", "DELETE FROM rootdx.alarm",
+    "UPDATE rootdx.detector SET settings = '{}'", "DELETE FROM rootdx.account",
+    "UPDATE rootdx.board_journal SET who = 'x'", "DELETE FROM rootdx.board_journal",
     "UPDATE rootdx.lab_result SET value = 0", "DELETE FROM rootdx.stop_entry", "UPDATE rootdx.tag SET unit = 'x'",
 )  # fmt: skip
 PEOPLES = {"account", "board_session", "board_journal"}

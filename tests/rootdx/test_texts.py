@@ -12,8 +12,11 @@ from rootdx import texts
 from rootdx.texts import LANGUAGES, catalogue, language, say
 
 HOME = Path(__file__).resolve().parents[2] / "rootdx"
-NAMED = ("failure.", "feature.", "phase.", "kind.", "process.", "stop.", "detector.")
-"""Names that come with data; test_signature_texts.py and test_names.py say which there must be."""
+NAMED = (
+    "failure.", "feature.", "phase.", "kind.", "process.", "stop.", "detector.", "measured.", "part.", "signal.",
+    "statistic.",
+)  # fmt: skip
+"""Names that come with data; test_signature_texts.py, test_names.py, test_feature_names.py say which there must be."""
 GROUPS = {key.partition(".")[0] for key in catalogue()}
 PAGES = HOME / "board" / "static"
 KEY = re.compile(r"""\bt\(\s*(?:"([^"]+)"|`([^`$]+)(\$?))""")

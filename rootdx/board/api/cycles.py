@@ -1,5 +1,6 @@
 """Cycles, lots, and where an item came from."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Response
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from analytics.machines import load_machines
 from pipeline.errors import ConfigError
 from rootdx import cycle_list, standing
+from rootdx.alarm_text import name_of
 from rootdx.board import answers
 from rootdx.board.answers import Format, Only, TableOut, TablesOut
 from rootdx.board.house import Db, Here, House, Who
@@ -56,7 +58,14 @@ async def cycle(
         "flags": flags, "context": context, "phases": phases(*shape), "tables": [answers.told(one) for one in tables],
         "tags": await _worth_drawing(db, house, path, kind),
         "records": [{"number": number, "verdict": verdict} for number, verdict in records],
+        "labels": _labels(tables),
     }  # fmt: skip
+
+
+def _labels(tables: Sequence[Table]) -> dict[str, str]:
+    """What people call the features and the verdicts of a cycle."""
+    told = [str(row[0]) for one in tables if one.name in ("features", "judged") for row in one.rows]
+    return {name: name_of("feature", name) for name in told}
 
 
 async def _worth_drawing(db: Db, house: House, path: str, kind: str) -> list[str]:

@@ -118,6 +118,8 @@ def _by_machine(rows: list[tuple[Any, ...]]) -> list[list[Any]]:
     for _, asset, *numbers in rows:
         kept = sums.setdefault(asset, [0] * len(numbers))
         sums[asset] = [a + int(b) for a, b in zip(kept, numbers, strict=True)]
+    for numbers in sums.values():
+        numbers[-1] = max(numbers[-1], 0)  # rows that are stored and not yet counted are not on their way
     return [
         [asset, due, there, min((there + causes[CAUSES.index("machine_off")]) / due, 1.0) if due else None, *causes]
         for asset, (due, there, *causes) in sorted(sums.items())

@@ -33,6 +33,14 @@ function PhaseBar({ phases }) {
   })}</ol><//>`;
 }
 
+// A table with what people call its features or verdicts; its own column of names is for files.
+function labelled(table, labels) {
+  if (!["features", "judged"].includes(table.name)) return table;
+  const kept = table.columns.map((_, i) => i).filter((i) => table.name !== "features" || table.columns[i].name !== "name");
+  const rows = table.rows.map(([first, ...rest]) => [labels[first] ?? first, ...rest]);
+  return { ...table, columns: kept.map((i) => table.columns[i]), rows: rows.map((row) => kept.map((i) => row[i])) };
+}
+
 function CycleTrend({ cycle }) {
   const about = useLoad((signal) => get("/machine", { machine: cycle.machine }, signal), [cycle.machine]);
   const end = cycle.end_ms ?? cycle.start_ms + 3600000;
@@ -62,7 +70,7 @@ export function CyclePage({ arg }) {
     <//>
     <${PhaseBar} phases=${cycle.phases} />
     ${cycle.tables.filter((one) => one.name === "features").map((table) => html`<div class="panel" key="features">
-      <${DataTable} table=${table} source=${{ path }} only=${table.name} /></div>`)}
+      <${DataTable} table=${labelled(table, cycle.labels)} source=${{ path }} only=${table.name} /></div>`)}
     <${Panel} title=${t("board.machine.trend")}><${CycleTrend} cycle=${cycle} /><//>
     <div class="columns">
       <${Context} context=${cycle.context} />
@@ -71,7 +79,8 @@ export function CyclePage({ arg }) {
         <a href=${href("records", one.number)}>${one.number}</a> <${Verdict} verdict=${one.verdict} /></li>`)}</ul><//>`}
     </div>
     ${cycle.tables.filter((one) => one.name !== "features" && !HIDDEN.has(one.name) && one.rows.length).map((table) => html`<div class="panel"
-      key=${table.name}><${DataTable} table=${table} source=${{ path }} only=${table.name} links=${{ id: (id) => href("cycle", id) }} /></div>`)}
+      key=${table.name}><${DataTable} table=${labelled(table, cycle.labels)} source=${{ path }} only=${table.name}
+      links=${{ id: (id) => href("cycle", id) }} /></div>`)}
     ${making && html`<${MakeRecord} kind=${lot ? "lot" : "cycle"} name=${lot || arg} close=${() => make(false)} after=${found.reload} />`}`;
   }}<//>`;
 }
