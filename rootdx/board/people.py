@@ -163,7 +163,7 @@ class People:
 
     async def is_empty(self) -> bool:
         """Whether nobody has an account yet."""
-        return not await ask(self._db, "SELECT FROM rootdx.account LIMIT 1")
+        return not await ask(self._db, "SELECT 1 FROM rootdx.account LIMIT 1")
 
     async def table(self, zone: str) -> Table:
         """Every account."""
