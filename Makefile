@@ -6,6 +6,7 @@
 #   make cycles ARGS="casting real_data"     how well cycles are told, and what real recordings give
 #   make torture ARGS="--for 2min"           everything pulled out of the wall -> build/torture.json
 #   make screenshots                         the pictures of the README, from a demo that runs
+#   make bundle                              all that a plant without internet needs -> build/bundle
 #   make check                               test without the tests: format, lint, types, contracts
 
 HERE   := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
@@ -51,6 +52,9 @@ torture: setup
 
 screenshots: setup
 	@$(RUN) $(BIN)/python -m tests.support.screenshots
+
+bundle: setup
+	@$(RUN) $(BIN)/python deploy/bundle.py $(ARGS)
 
 format: setup
 	@$(RUN) $(BIN)/ruff format . && $(RUN) $(BIN)/ruff check --fix .

@@ -3,19 +3,26 @@
 * Nothing here is a guarantee. Messages may be lost, doubled or late; the ledger sorts that out (QoS 0 throughout,
   because a PUBACK would only say that the broker has it, and the broker is a wire).
 * What has arrived and was not yet taken is bounded in messages and bytes; more is dropped, and sent again.
-* Any trouble with the broker is `Unavailable`.
+* Any trouble with the broker is `Unavailable`, a certificate that is refused too: what a gateway reads meanwhile stays
+  in its spool, and nobody has to start it again once the certificate is renewed.
+* Certificates are read when a session is opened, so that one renewed on disk counts from the next.
 """
 
 import asyncio
 import collections
 import contextlib
+import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import aiomqtt
+from cryptography import x509
 
-from pipeline.errors import Unavailable
+from pipeline import metrics
+from pipeline.errors import ConfigError, Unavailable
 from pipeline.settings import Bus
 
 MOST_BYTES: Final = 64 << 20
@@ -97,9 +104,10 @@ async def connected(bus: Bus, identifier: str, topics: Sequence[str], queue: int
 
     Raises:
         Unavailable: on entering, no broker there or it refuses us.
-        ConfigError: the password file cannot be read.
+        ConfigError: the password file or a certificate cannot be read.
     """
     arrivals = Arrivals(queue)
+    where, shown = f"bus {bus.host}:{bus.port}: ", _shown(bus)
     client = aiomqtt.Client(
         bus.host,
         bus.port,
@@ -108,11 +116,12 @@ async def connected(bus: Bus, identifier: str, topics: Sequence[str], queue: int
         password=bus.password(),
         keepalive=bus.keepalive_s,
         timeout=bus.timeout_s,
+        tls_context=_tls(bus),
         queue_type=lambda maxsize: arrivals,  # type: ignore[arg-type]  # noqa: ARG005  # so that we can empty it
         max_queued_incoming_messages=queue,
     )
     async with contextlib.AsyncExitStack() as stack:
-        with _as_unavailable(f"bus {bus.host}:{bus.port}: "):
+        with _as_unavailable(where, shown):
             await stack.enter_async_context(_quietly_left(client))
             for topic in topics:
                 await client.subscribe(topic, qos=0)
@@ -131,11 +140,82 @@ async def _quietly_left(client: aiomqtt.Client) -> AsyncIterator[None]:
 
 
 @contextlib.contextmanager
-def _as_unavailable(where: str = "bus: ") -> Iterator[None]:
+def _as_unavailable(where: str = "bus: ", shown: str = "") -> Iterator[None]:
     try:
         yield
     except (aiomqtt.MqttError, OSError) as error:
-        raise Unavailable(f"{where}{error}") from error
+        raise Unavailable(f"{where}{_reason(error, shown)}") from error
+
+
+def _reason(error: BaseException, shown: str) -> str:
+    """What the library wraps: which check of the broker's certificate failed; where it says nothing, what we showed."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"the broker's certificate is not believed: {cause.verify_message}; check bus.ca_file, that its names "
+            "have bus.host, and with `rootdx certs list` that it is not at its end"
+        )
+    nobody_is_there = isinstance(cause, ConnectionRefusedError | socket.gaierror)
+    return str(error) if nobody_is_there else f"{error}{shown}"
+
+
+class _Greeting(ssl.SSLSocket):
+    """Notes when the broker's certificate ends."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002  # as it is inherited
+        super().do_handshake(block)
+        end = (self.getpeercert() or {}).get("notAfter")
+        if isinstance(end, str):
+            metrics.certificate_expiry.labels("bus", "server").set(ssl.cert_time_to_seconds(end))
+
+
+def _tls(bus: Bus) -> ssl.SSLContext | None:
+    """How to greet the broker; None: not encrypted.
+
+    Raises:
+        ConfigError: a file cannot be used; says which.
+    """
+    if bus.ca_file is None:
+        return None
+    try:
+        made = ssl.create_default_context(cafile=str(bus.ca_file))
+    except OSError as error:  # an SSLError is one
+        raise _unusable("ca_file", bus.ca_file, error) from error
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.sslsocket_class = _Greeting
+    if bus.certificate is not None:
+        try:
+            made.load_cert_chain(bus.certificate, bus.key, password="")
+        except OSError as error:
+            raise _unusable("certificate or bus.key", bus.certificate, error) from error
+    return made
+
+
+def _shown(bus: Bus) -> str:
+    """What we show, for a broker that only cuts the line when it does not like it.
+
+    Raises:
+        ConfigError: the certificate cannot be used.
+    """
+    if bus.ca_file is None:
+        return ""
+    if bus.certificate is None:
+        return "; the broker may ask for a certificate: bus.certificate and bus.key name none"
+    try:
+        ours = x509.load_pem_x509_certificate(bus.certificate.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _unusable("certificate", bus.certificate, error) from error
+    end = ours.not_valid_after_utc
+    metrics.certificate_expiry.labels("bus", "own").set(end.timestamp())
+    return f"; we show {ours.subject.rfc4514_string()}, valid to {end:%Y-%m-%d}: see `rootdx certs list`"
+
+
+def _unusable(key: str, file: Path, error: OSError | ValueError) -> ConfigError:
+    why = (error.reason if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)) or "no PEM in it"
+    return ConfigError(
+        f"bus.{key} = {str(file)!r}: cannot be used: {why}; expected PEM files that this user may read, the key "
+        "without pass phrase"
+    )
 
 
 def _bytes(message: aiomqtt.Message) -> bytes:

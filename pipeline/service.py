@@ -3,6 +3,8 @@
 * `main` runs one coroutine to its end; SIGTERM and SIGINT cancel it once, and it has `STOP_S` to unwind.
 * Exit code 0 after a stop, 78 after a ConfigError (nobody should retry), 1 after a bug.
 * `keep` is the only place that retries `Unavailable`: exponential, jittered, reset after a good minute.
+* systemd is told when the process is up and when it stops, and is given a sign of life by the event loop itself: where
+  it asks for one (WatchdogSec=), a loop that hangs is restarted, and one that only waits for a device is not.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ import logging
 import os
 import random
 import signal
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -133,19 +136,48 @@ async def _until_signal(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     def ask() -> None:
         if not asked.is_set():  # a second signal must not cut the unwinding short
             asked.set()
+            tell_systemd("STOPPING=1")
             work.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
     insisting = asyncio.create_task(_insist(work, asked), name="insist")
+    living = asyncio.create_task(_live(), name="watchdog")
     try:
         await work
     except asyncio.CancelledError:
         log.info("stopped")
     finally:
         insisting.cancel()
+        living.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def tell_systemd(word: str) -> None:
+    """A datagram to where systemd listens; where nobody does, nothing."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if place[:1] not in {"/", "@"}:
+        return
+    address = "\0" + place[1:] if place[0] == "@" else place
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+        link.settimeout(0)
+        link.sendto(word.encode(), address)
+
+
+def watchdog_s() -> float | None:
+    """How often systemd wants a sign of life of this process, s; None: not at all."""
+    asked, whose = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    return int(asked) / 1e6 if asked.isdecimal() and int(asked) and whose == str(os.getpid()) else None
+
+
+async def _live() -> None:
+    """Up, and alive for as long as the loop turns: thrice in the time that systemd allows."""
+    tell_systemd("READY=1")
+    allowed_s = watchdog_s()
+    while allowed_s is not None:
+        tell_systemd("WATCHDOG=1")
+        await asyncio.sleep(allowed_s / 3)
 
 
 async def _insist(work: "asyncio.Task[None]", asked: asyncio.Event) -> None:

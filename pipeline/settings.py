@@ -4,6 +4,8 @@
 * A secret never stands in the file: `password_file` names a file that holds it, or the environment variable
   `ROOTDX_STORE_DSN` gives the whole connection string.
 * Relative paths are taken from the file's folder.
+* `%d/NAME` is the file NAME among the credentials that systemd (or a container) handed this process, and for a person
+  who runs a command with the same settings, NAME in the folder `secrets` beside them.
 """
 
 import os
@@ -19,6 +21,8 @@ from pipeline.errors import ConfigError
 from pipeline.plant import Frozen, Slug, load
 
 DSN_ENV: Final = "ROOTDX_STORE_DSN"
+CREDENTIALS_ENV: Final = "CREDENTIALS_DIRECTORY"
+"""Environment variable: where systemd's LoadCredential= puts files."""
 
 
 class Bus(Frozen):
@@ -28,9 +32,23 @@ class Bus(Frozen):
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     user: str | None = None
     password_file: Path | None = None
+    ca_file: Path | None = None
+    """TLS: PEM of the authority that is believed; the broker's certificate must name `host`. None: not encrypted."""
+    certificate: Path | None = None
+    """PEM that we show the broker, with `key`; its CN is what the broker knows us by."""
+    key: Path | None = None
+    """PEM without pass phrase."""
     keepalive_s: PositiveInt = 15
     timeout_s: PositiveFloat = 10.0
     """Longest wait for the broker's answer."""
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> "Bus":
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together; give both files, or neither")
+        if self.certificate is not None and self.ca_file is None:
+            raise ValueError("certificate without ca_file; name the authority that the broker's certificate is of")
+        return self
 
     def password(self) -> str | None:
         """The secret, read now.
@@ -290,10 +308,10 @@ def read_settings(file: Path | None) -> Settings:
     gateway = settings.gateway
     spool = gateway.spool.model_copy(update={"folder": base / gateway.spool.folder})
     moved = gateway.model_copy(update={"plant": base / gateway.plant, "spool": spool})
-    bus, store = _secret_from(settings.bus, base), _secret_from(settings.store, base)
+    bus, store = _moved(settings.bus, base, _BUS_FILES), _moved(settings.store, base, _SECRETS)
     analytics = settings.analytics.model_copy(update={"plant": base / settings.analytics.plant})
-    notify = settings.notify.model_copy(update={"smtp": _secret_from(settings.notify.smtp, base)})
-    board = _moved(settings.board, base)
+    notify = settings.notify.model_copy(update={"smtp": _moved(settings.notify.smtp, base, _SECRETS)})
+    board = _moved(settings.board, base, ("plant", "certificate", "key"))
     reports = tuple(_report_from(one, base) for one in settings.report)
     parts: dict[str, object] = {
         "gateway": moved, "bus": bus, "store": store, "analytics": analytics, "notify": notify, "board": board,
@@ -302,24 +320,27 @@ def read_settings(file: Path | None) -> Settings:
     return settings.model_copy(update=parts)
 
 
-def _moved(board: BoardSettings, base: Path) -> BoardSettings:
-    files = {
-        name: base / file for name in ("plant", "certificate", "key") if (file := getattr(board, name)) is not None
-    }
-    return board.model_copy(update=files)
-
-
 def _report_from(one: Report, base: Path) -> Report:
     to = [way.model_copy(update={"path": base / way.path}) if isinstance(way, Folder) else way for way in one.to]
     return one.model_copy(update={"to": tuple(to)})
 
 
-S = TypeVar("S", Bus, StoreSettings, Smtp)
+P = TypeVar("P", bound=Frozen)
+_SECRETS: Final = ("password_file",)
+_BUS_FILES: Final = ("password_file", "ca_file", "certificate", "key")
 
 
-def _secret_from(part: S, base: Path) -> S:
-    file = part.password_file
-    return part if file is None else part.model_copy(update={"password_file": base / file})
+def _moved(part: P, base: Path, names: tuple[str, ...]) -> P:
+    """With the files that are named, where they really are."""
+    files = {name: _place(file, base) for name in names if (file := getattr(part, name)) is not None}
+    return part.model_copy(update=files)
+
+
+def _place(file: Path, base: Path) -> Path:
+    if file.parts[:1] != ("%d",):
+        return base / file
+    handed = os.environ.get(CREDENTIALS_ENV)
+    return (Path(handed) if handed else base / "secrets").joinpath(*file.parts[1:])
 
 
 def read_secret(file: Path) -> str:

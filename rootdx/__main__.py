@@ -25,6 +25,8 @@ def main() -> None:
         from rootdx.commands.notify import app
     elif name == "board":
         from rootdx.commands.board import app
+    elif name == "health":
+        from rootdx.commands.health import app
     elif name == "simulate":
         from rootdx.commands.simulate import app
     else:

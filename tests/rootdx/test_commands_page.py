@@ -30,6 +30,8 @@ OURS = (
     "backtest",
     "learn",
     "notebooks",
+    "certs",
+    "health",
 )
 
 

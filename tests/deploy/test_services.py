@@ -1,0 +1,242 @@
+"""Every unit's own command line, as an unprivileged user, with the files that are shipped: data flows.
+
+Takes some 45 s: seven processes of ours are started at once, and the font list of two of them is made anew.
+"""
+
+import contextlib
+import os
+import pwd
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from pipeline import migrate
+from rootdx import certs, passwords
+from rootdx.account import reaches
+from rootdx.embedded import Postgres, free_port
+from tests.deploy.test_units import DEPLOY, UNITS, read, value
+from tests.support.services import reachable_folder, run
+from tests.support.spine import one
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+PATIENCE_S = 60.0
+SERVERS = ("broker", "database", "board")
+CLIENTS = ("gw-1", "writer", "notify")
+
+
+@dataclass
+class Computer:
+    """One on which everything is installed, under a folder in place of /etc, /var and /opt."""
+
+    root: Path
+    dsn: str
+    ports: dict[str, int]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    said: dict[str, socket.socket] = field(default_factory=dict)
+
+    def translate(self, text: str) -> str:
+        """What is shipped, on this computer."""
+        for shipped, here in (
+            ("/opt/rootdx/bin/nats-server", str(Path(sys.executable).with_name("nats-server"))),
+            ("/opt/rootdx/bin/rootdx", f"{sys.executable} -m rootdx"),
+            ("/etc/rootdx", str(self.root / "etc")),
+            ("/var/cache/rootdx", str(self.root / "cache")),
+            ("/var/lib/rootdx", str(self.root / "state")),
+            ("@database:5432", f"@localhost:{self.ports['database']}"),
+            ('host = "broker"', 'host = "localhost"'),
+            ("0.0.0.0", "127.0.0.1"),
+        ):
+            text = text.replace(shipped, here)
+        for number, name in _PORTS.items():
+            text = text.replace(number, str(self.ports[name]))
+        return text
+
+    def start(self, unit: Path) -> None:
+        """As systemd would: its command line, its environment, its credentials, nobody special."""
+        name = unit.stem.removeprefix("rootdx-")
+        handed = self.root / "credentials" / name
+        handed.mkdir(parents=True)
+        for key, told in read(unit)["Service"]:
+            if key == "LoadCredential":
+                target, _, source = told.partition(":")
+                shutil.copy(self.translate(source), handed / target)
+        environment = {"PATH": os.environ["PATH"], "CREDENTIALS_DIRECTORY": str(handed), "WATCHDOG_USEC": "6000000"}
+        for key, told in read(unit)["Service"]:
+            if key == "Environment":
+                environment |= dict(
+                    pair.split("=", 1) for pair in self.translate(told).replace("%d", str(handed)).split()
+                )
+        environment["PGSSLMODE"] = "disable"  # the wheel's PostgreSQL is built without TLS
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener.bind(str(self.root / f"{name}.notify"))
+        listener.settimeout(PATIENCE_S)
+        environment["NOTIFY_SOCKET"] = str(self.root / f"{name}.notify")
+        own(self.root)
+        log = (self.root / f"{name}.log").open("wb")
+        with log:
+            self.processes[name] = subprocess.Popen(
+                [*as_nobody(), *shlex.split(self.translate(value(unit, "ExecStart")))], env=environment, cwd=self.root,
+                stderr=log, stdout=log,
+            )  # fmt: skip
+        self.said[name] = listener
+
+    def simulate(self) -> None:
+        """The plating line that the sample plant has."""
+        command = [
+            sys.executable,
+            "-m",
+            "rootdx",
+            "simulate",
+            "surface_treatment",
+            "--port",
+            str(self.ports["machine"]),
+        ]
+        self.processes["machine"] = subprocess.Popen(command, cwd=self.root, stdout=subprocess.DEVNULL)
+
+    def ask(self, *words: str) -> int:
+        """The exit code of a command of ours, as a person on this computer would give it."""
+        program = "rootdx.commands.health" if words[0] == "health" else "rootdx"
+        command = [sys.executable, "-m", program, *words[program.endswith("health") :]]
+        return subprocess.run(command, cwd=self.root, capture_output=True, check=False).returncode
+
+    def comes(self, what: str, condition: Callable[[], bool]) -> None:
+        """Waits for it, and says what the processes said when it does not come."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            dead = [name for name, process in self.processes.items() if process.poll() is not None]
+            if dead or time.monotonic() > deadline:
+                logs = "\n".join(f"{file.name}: {file.read_text()[-600:]}" for file in self.root.glob("*.log"))
+                pytest.fail(f"{what} did not come; ended: {dead}\n{logs}")
+            time.sleep(0.2)
+
+    def end(self) -> None:
+        """Of what still runs."""
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+        for listener in self.said.values():
+            listener.close()
+
+
+_PORTS = {
+    "8883": "broker", "4222": "nats", "127.0.0.1:8222": "monitor", "8470": "board", "9101": "gateway_metrics",
+    "9102": "writer_metrics", "9103": "analytics_metrics", "9104": "notify_metrics", "9105": "board_metrics",
+}  # fmt: skip
+
+
+def as_nobody() -> list[str]:
+    """What stands before a command so that it runs without rights; reads our Python where that lies in root's home."""
+    if os.geteuid():
+        return []
+    account, line = pwd.getpwnam("nobody"), ["setpriv", "--clear-groups", "--no-new-privs"]
+    line += [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}"]
+    if not reaches(account, Path(sys.executable)):
+        line += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return line
+
+
+def own(folder: Path) -> None:
+    """Gives everything in a folder to whom the processes run as."""
+    if os.geteuid():
+        return
+    account = pwd.getpwnam("nobody")
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+
+
+def install(root: Path) -> None:
+    """What install.sh and the first steps of the runbook do: certificates, secrets, settings, a machine."""
+    secrets, place = root / "etc" / "secrets", root / "certs"
+    certs.make_authority(place, "plant", NOW)
+    for server in SERVERS:
+        certs.make(place, server, "server", ["localhost", server], NOW)
+    for client in CLIENTS:
+        certs.make(place, client, "client", [], NOW)
+    secrets.mkdir(parents=True)
+    for name in ("ca", *SERVERS, "writer", "notify"):
+        for file in place.glob(f"{name}.*"):
+            shutil.copy(file, secrets)
+    for end in ("pem", "key"):
+        shutil.copy(place / f"gw-1.{end}", secrets / f"gateway.{end}")
+    (root / "etc" / "nats").mkdir()
+    shutil.copy(place / certs.USERS, root / "etc" / "nats")
+
+
+def settle(computer: Computer) -> None:
+    """Settings, the broker's configuration, a machine file."""
+    etc = computer.root / "etc"
+    for file in (DEPLOY / "config").glob("*.toml"):
+        (etc / file.name).write_text(computer.translate(file.read_text(encoding="utf-8")), encoding="utf-8")
+    board = etc / "board.toml"
+    board.write_text(board.read_text().replace("[board]", "[board]\nsign_in = false"), encoding="utf-8")
+    text = (DEPLOY / "nats" / "nats.conf").read_text(encoding="utf-8")
+    (etc / "nats" / "nats.conf").write_text(computer.translate(text), encoding="utf-8")
+    (etc / "plant").mkdir()
+    shutil.copy(DEPLOY / "plant" / "plant.toml", etc / "plant")
+    machine = tomllib.loads((DEPLOY / "plant" / "ni1.toml").read_text(encoding="utf-8"))
+    machine["source"] |= {"host": "127.0.0.1", "port": computer.ports["machine"]}
+    (etc / "plant" / "ni1.toml").write_text(tomli_w.dumps(machine), encoding="utf-8")
+    for folder in ("cache", "state", "state/spool", "state/reports", "state-broker"):
+        (computer.root / folder).mkdir()
+
+
+@pytest.fixture
+def computer() -> Iterator[Computer]:
+    with reachable_folder() as root, contextlib.ExitStack() as stack:
+        install(root)
+        own(root)
+        (root / "postgres").mkdir(mode=0o755)
+        server = Postgres(root / "postgres")
+        run(server.start())
+        stack.callback(lambda: run(server.stop()))
+        run(migrate.migrate(server.dsn()))
+        run(passwords.make(server.dsn(), root / "etc" / "secrets"))
+        ports = {name: free_port() for name in {*_PORTS.values(), "machine"}}
+        made = Computer(root, server.dsn(), ports | {"database": server.port})
+        settle(made)
+        stack.callback(made.end)
+        yield made
+
+
+@pytest.mark.plain
+@pytest.mark.timeout(240)
+def test_everything_that_is_shipped_works_together(computer: Computer) -> None:
+    computer.simulate()
+    units = sorted(UNITS, key=lambda unit: unit.stem != "rootdx-broker")
+    for unit in units:
+        computer.start(unit)
+    for name, listener in computer.said.items():
+        if name != "broker":
+            assert listener.recv(100) == b"READY=1", name
+            assert listener.recv(100) == b"WATCHDOG=1", name
+    etc = computer.root / "etc"
+    computer.comes("rows", lambda: int(one(computer.dsn, "SELECT count(*) FROM rootdx.measurement")) > 500)
+    for name in ("gateway", "writer", "board"):
+        words = ["health", "--of", name, "--config", str(etc / f"{name}.toml")]
+        computer.comes(f"health of {name}", lambda words=words: computer.ask(*words) == 0)  # type: ignore[misc]
+    assert computer.ask("health", "--of", "notify", "--wants", "answer", "--config", str(etc / "notify.toml")) == 0
+    assert computer.ask("doctor", "--config", str(etc / "writer.toml"), "--no-machines") == 0
+    ended = {name: computer.processes[name] for name in computer.said if name != "broker"}
+    for process in ended.values():
+        process.terminate()
+    assert {name: process.wait(30) for name, process in ended.items()} == dict.fromkeys(ended, 0)
+
+
+@pytest.mark.plain
+def test_a_setting_that_is_wrong_ends_with_the_code_that_is_not_tried_again(computer: Computer) -> None:
+    file = computer.root / "etc" / "writer.toml"
+    file.write_text(file.read_text().replace("metrics_port", "metrics_prot"))
+    computer.start(DEPLOY / "systemd" / "rootdx-writer.service")
+    assert computer.processes["writer"].wait(30) == 78
+    assert "writer.metrics_prot" in (computer.root / "writer.log").read_text()
