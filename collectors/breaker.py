@@ -48,6 +48,6 @@ class Breaker:
 
     def answered(self) -> bool:
         """It said something; True when it had been left alone."""
-        was_open = self.open
+        was_open = self._silences >= self._after
         self._silences = 0
         return was_open

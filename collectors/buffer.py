@@ -25,6 +25,8 @@ class Buffer(Generic[T]):
         self._room = asyncio.Event()
         self._room.set()
         self._end: BaseException | None = None
+        self._patient = False
+        """Whether the taker comes only when there is much."""
 
     @property
     def full(self) -> bool:
@@ -42,6 +44,19 @@ class Buffer(Generic[T]):
     async def room(self) -> None:
         """Returns when it is not full. Cancelling is safe."""
         await self._room.wait()
+
+    async def filled(self, within_s: float) -> None:
+        """Returns when it is full or has ended, or after `within_s` at the latest. Cancelling is safe."""
+        if within_s > 0 and not self.full and self._end is None:
+            self._taker = asyncio.get_running_loop().create_future()
+            self._patient = True
+            try:
+                async with asyncio.timeout(within_s):
+                    await self._taker
+            except TimeoutError:
+                return
+            finally:
+                self._taker, self._patient = None, False
 
     def end(self, error: BaseException) -> None:
         """Nothing more will come; `take` raises `error` once everything is taken. The first end counts."""
@@ -67,5 +82,7 @@ class Buffer(Generic[T]):
         return taken
 
     def _wake(self) -> None:
+        if self._patient and not self.full and self._end is None:
+            return
         if self._taker is not None and not self._taker.done():
             self._taker.set_result(None)

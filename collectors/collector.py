@@ -17,7 +17,7 @@ from collectors.completeness import Accounts
 from collectors.deadband import DeadBand, ticks_a_row
 from collectors.declaration import declaration
 from collectors.schedule import SECOND_NS
-from collectors.source import Clock, Opening, Reading, Session, Source
+from collectors.source import Clock, Opening, Reading, Refused, Session, Source
 from collectors.stopping import heed
 from pipeline import metrics, service
 from pipeline.errors import ConfigError, Unavailable
@@ -41,12 +41,12 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT_S: Final = 3.0
 """Between two tries to reach a device."""
 CONFIG_WAIT_S: Final = 60.0
-"""Between two tries on a device that contradicts its file: a person has to change one of them."""
+"""Between two tries on a device that contradicts its file: a person has to change the file."""
 BOUNDARY_S: Final = 2.0
 """What a machine may take to store what it has read when it ends."""
 _GRACE_NS: Final = 5 * SECOND_NS
 """Rows of a minute may still be on their way for this long after it has ended."""
-_NO_MORE_S: Final = 0.02
+_NO_MORE_S: Final = 0.15
 """A session that has nothing within this time holds nothing that was read already."""
 
 
@@ -94,7 +94,7 @@ class Collector:
         self._down, self._gap = True, False
         self._cause = Cause.GATEWAY_DOWN
         self._onset = int(self._note("down") or 0)
-        self._wrong = ""
+        self._wrong: set[str] = set()
         self._full = False
         self._rows = {name: metrics.rows_read.labels(asset, name) for name in ("good", "uncertain", "bad")}
         metrics.device_up.labels(self.label).set(0)
@@ -122,7 +122,7 @@ class Collector:
                 try:
                     await service.keep(self.label, self._attempt, longest_wait_s=LONGEST_WAIT_S)
                 except ConfigError as error:
-                    await self._contradicted(error)
+                    await self._contradicted(error, CONFIG_WAIT_S)
                     await asyncio.sleep(CONFIG_WAIT_S)
         finally:
             metrics.device_up.labels(self.label).set(0)
@@ -146,6 +146,9 @@ class Collector:
         except Unavailable as error:
             await _whole(self._lost(str(error)))
             raise
+        except Refused as error:
+            await self._contradicted(error, LONGEST_WAIT_S)
+            raise Unavailable(str(error)) from error
 
     async def _pull(self, session: Session) -> None:
         readings = session.readings()
@@ -199,7 +202,8 @@ class Collector:
     async def _up(self) -> None:
         """A session is open."""
         self._deadband.forget()
-        self._down, self._gap, self._wrong = False, True, ""
+        self._down, self._gap = False, True
+        self._wrong.clear()
         metrics.device_up.labels(self.label).set(1)
         async with self._books:
             now = self._clock()
@@ -228,14 +232,12 @@ class Collector:
                 self._onset = now
                 await self._append([self._outage(Phase.RAISED, now, cause, {"cause": cause})], down=str(now))
 
-    async def _contradicted(self, error: ConfigError) -> None:
-        """The device answers, and what the file says of it cannot be right."""
+    async def _contradicted(self, error: ConfigError, wait_s: float) -> None:
+        """The device answers, and what the file says of it cannot be right; told once until it is up again."""
         await _whole(self._lost(str(error)))
-        if str(error) != self._wrong:
-            self._wrong = str(error)
-            log.error(
-                "machine file contradicts device asset=%s error=%s retry_s=%.0f", self.label, error, CONFIG_WAIT_S
-            )
+        if str(error) not in self._wrong:
+            self._wrong.add(str(error))
+            log.error("machine file contradicts device asset=%s error=%s retry_s=%.0f", self.label, error, wait_s)
             event = Event(
                 self.asset, "machine.misconfigured", self._clock(), str(error), severity=Severity.ERROR, key="file"
             )

@@ -85,6 +85,7 @@ class Bus:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self._is_tcp, self._gap_s = place.transport == "tcp", place.gap_s
         self.seats: set[Seat] = set()
         self._turns = Turns()
         self._opening = asyncio.Lock()
@@ -96,6 +97,7 @@ class Bus:
         self._quiet_since_s = 0.0
         self._mute: set[int] = set()
         self._counted: dict[Dropped, int] = dict(self._framing.dropped)
+        self._drops = 0
         self._now: Callable[[], float] = asyncio.get_running_loop().time
 
     async def ready(self, timeout_s: float) -> None:
@@ -108,7 +110,7 @@ class Bus:
             if self._line is None or self._line.lost:
                 self._line = None
                 self._framing = self.place.framing()
-                self._counted = dict(self._framing.dropped)
+                self._counted, self._drops = dict(self._framing.dropped), 0
                 self._silences = 0
                 self._line = await self.place.line(timeout_s)
                 for breaker in self._breakers.values():
@@ -131,11 +133,12 @@ class Bus:
             Silent: the unit said nothing, or is left alone because it did so before.
             Unavailable: the line is gone.
         """
-        await self._turns.take(seat, alone=len(self.seats) == 1)
+        if len(self.seats) > 1 or not self._turns.take_at_once():
+            await self._turns.take(seat)
         try:
-            if self.is_silent(ask.unit):
+            if self._breaker(ask.unit).open:
                 raise Silent(f"{self.place.name}: unit {ask.unit} gives no answer and is left alone for a while")
-            return await self._exchange(ask, seat.timeout_s)
+            return await (self._once if self._is_tcp else self._exchange)(ask, seat.timeout_s)
         finally:
             self._turns.give_back()
 
@@ -175,41 +178,53 @@ class Bus:
         return await self._once(ask, timeout_s)
 
     async def _once(self, ask: Ask, timeout_s: float) -> Answer:
-        line = self._line
+        line, framing = self._line, self._framing
         if line is None or line.lost:
             raise Unavailable(f"{self.place.name} {line.lost if line else 'is closed'}")
-        await self._silence_between_frames(line)
+        late = line.drain()
+        if late:
+            framing.feed(late)
+        if self._gap_s:
+            await self._silence_between_frames()
         began_s = self._now()
-        line.send(self._framing.request(ask))
+        until_s = began_s + timeout_s
+        if not self._is_tcp:
+            until_s += self.place.on_the_wire_s(ask.nbytes)
+        answer, wrong = None, ""
+        line.send(framing.request(ask))
         try:
-            answer = await self._answer(line, began_s + timeout_s + self.place.on_the_wire_s(ask.nbytes))
+            while data := await line.read(until_s):
+                answer = framing.feed(data)
+                if answer is not None or self._now() >= until_s:  # a line that babbles always has something
+                    break
         finally:
-            self._framing.settle()
+            framing.settle()
             self._quiet_since_s = self._now()
-            wrong = self._count()
-        if answer is None and wrong:
-            answer = Answer(wrong=wrong)
+            if framing.drops != self._drops:
+                wrong = self._count()
         if answer is None:
-            self._unanswered(ask.unit, line)
-            raise Silent(f"{self.place.name}: unit {ask.unit} gives no answer within {timeout_s:g} s")
-        self._slowest_s = max(self._slowest_s * _FORGETS, self._now() - began_s)
+            answer = self._not_answered(ask.unit, line, wrong, timeout_s)
+        self._slowest_s = max(self._slowest_s * _FORGETS, self._quiet_since_s - began_s)
         self._heard(ask.unit)
         return answer
 
-    async def _answer(self, line: Line, until_s: float) -> Answer | None:
-        while data := await line.read(until_s):
-            answer = self._framing.feed(data)
-            if answer is not None or self._now() >= until_s:  # a line that babbles always has something
-                return answer
-        return None
-
-    async def _silence_between_frames(self, line: Line) -> None:
-        late = line.drain()
-        if late:
-            self._framing.feed(late)
-        wait_s = self._quiet_since_s + self.place.gap_s - self._now()
+    async def _silence_between_frames(self) -> None:
+        wait_s = self._quiet_since_s + self._gap_s - self._now()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
+
+    def _not_answered(self, unit: int, line: Line, wrong: str, timeout_s: float) -> Answer:
+        """What the device said that cannot be used.
+
+        Raises:
+            Silent: nothing.
+            Unavailable: the line is gone.
+        """
+        line.check()
+        if wrong:
+            return Answer(wrong=wrong)
+        self._unanswered(unit, line)
+        raise Silent(f"{self.place.name}: unit {unit} gives no answer within {timeout_s:g} s")
 
     def _unanswered(self, unit: int, line: Line) -> None:
         self._silences += 1
@@ -221,11 +236,12 @@ class Bus:
             line.hang_up()
 
     def _heard(self, unit: int) -> None:
-        if self._mute >= set(self._breakers):  # it was the line, not the units
-            for breaker in self._breakers.values():
-                breaker.wake()
         self._silences = 0
-        self._mute.clear()
+        if self._mute:
+            if self._mute >= set(self._breakers):  # it was the line, not the units
+                for breaker in self._breakers.values():
+                    breaker.wake()
+            self._mute.clear()
         if self._breaker(unit).answered():
             self._tell(unit, 0, "answers again")
 
@@ -252,9 +268,7 @@ class Bus:
 
     def _count(self) -> str:
         """Counts what was dropped since; a cause that says the device did speak, "" where there is none."""
-        if self._framing.dropped == self._counted:
-            return ""
-        spoke = ""
+        spoke, self._drops = "", self._framing.drops
         for cause, count in self._framing.dropped.items():
             new = count - self._counted[cause]
             if new:

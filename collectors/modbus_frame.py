@@ -11,7 +11,7 @@
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 Dropped = Literal["stale", "unit", "function", "length", "crc", "garbage", "echo"]
@@ -34,27 +34,38 @@ class Ask:
         function: 1 to 4.
         start: first number, counted from 0.
         count: registers or bits.
+        nbytes: length of the answer's data.
+        pdu: function, start and count as they are sent.
+        tail: what follows the transaction in a TCP frame that asks.
+        fits: what follows the transaction in a TCP frame that answers as asked, up to the data.
+
+    Raises:
+        ValueError: the function is none that reads.
     """
 
     unit: int
     function: int
     start: int
     count: int
+    nbytes: int = field(init=False, repr=False, compare=False)
+    pdu: bytes = field(init=False, repr=False, compare=False)
+    tail: bytes = field(init=False, repr=False, compare=False)
+    fits: bytes = field(init=False, repr=False, compare=False)
 
-    @property
-    def nbytes(self) -> int:
-        """Length of the answer's data."""
-        return (self.count + 7) // 8 if self.function <= 2 else self.count * 2
-
-    @property
-    def pdu(self) -> bytes:
-        """Function, start and count as they are sent."""
+    def __post_init__(self) -> None:  # made once, asked for years
         if self.function not in _READS:
             raise ValueError(f"function {self.function} does not read")
-        return bytes([self.function]) + self.start.to_bytes(2, "big") + self.count.to_bytes(2, "big")
+        nbytes = (self.count + 7) // 8 if self.function <= 2 else self.count * 2
+        pdu = bytes([self.function]) + self.start.to_bytes(2, "big") + self.count.to_bytes(2, "big")
+        unit = bytes([self.unit])
+        put = object.__setattr__
+        put(self, "nbytes", nbytes)
+        put(self, "pdu", pdu)
+        put(self, "tail", b"\0\0" + (len(pdu) + 1).to_bytes(2, "big") + unit + pdu)
+        put(self, "fits", b"\0\0" + (nbytes + 3).to_bytes(2, "big") + unit + bytes([self.function, nbytes & 0xFF]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What a device said to a request: `data`, or the number of an `exception`, or something `wrong`."""
 
@@ -69,6 +80,8 @@ class Framing(ABC):
     def __init__(self) -> None:
         self.dropped: dict[Dropped, int] = dict.fromkeys(DROPPED, 0)
         """How many frames, or runs of bytes that are none, were not taken."""
+        self.drops = 0
+        """The sum of them."""
         self._buffer = bytearray()
         self._asked: Ask | None = None
 
@@ -90,6 +103,7 @@ class Framing(ABC):
 
     def _drop(self, cause: Dropped, nbytes: int) -> str:
         self.dropped[cause] += 1
+        self.drops += 1
         del self._buffer[:nbytes]
         return cause
 
@@ -112,17 +126,22 @@ class TcpFraming(Framing):
     def __init__(self) -> None:
         super().__init__()
         self._transaction = 0
+        self._fits = b""
 
     def request(self, ask: Ask) -> bytes:
         """See `Framing`."""
         self._transaction = self._transaction % 0xFFFF + 1
         self._asked = ask
-        pdu = ask.pdu
-        head = self._transaction.to_bytes(2, "big") + b"\0\0" + (len(pdu) + 1).to_bytes(2, "big")
-        return head + bytes([ask.unit]) + pdu
+        number = self._transaction.to_bytes(2, "big")
+        self._fits = number + ask.fits
+        return number + ask.tail
 
     def feed(self, data: bytes) -> Answer | None:
         """See `Framing`."""
+        ask = self._asked
+        if ask is not None and not self._buffer and data.startswith(self._fits) and len(data) == 9 + ask.nbytes:
+            self._asked = None  # as nearly all of them: whole, alone, and right in everything it says of itself
+            return Answer(data[9:])
         self._buffer += data
         while len(self._buffer) > self._HEAD:
             length = int.from_bytes(self._buffer[4:6], "big")
@@ -193,8 +212,10 @@ class RtuFraming(Framing):
             return None
         step = 8 if ask.function <= 2 else 1
         for count in (ask.count - step, ask.count + step, *range(1, 64 * step, step)):
-            other = Ask(ask.unit, ask.function, min(ask.start, 0x10000 - max(1, count)), count)
-            if count > 0 and other.nbytes <= _LONGEST - 10 and (ask.function, other.nbytes) not in shapes:
+            if count <= 0:
+                continue
+            other = Ask(ask.unit, ask.function, min(ask.start, 0x10000 - count), count)
+            if other.nbytes <= _LONGEST - 10 and (ask.function, other.nbytes) not in shapes:
                 return other
         return None
 

@@ -2,6 +2,7 @@
 
 * What comes is kept until it is read, at most `_MOST` bytes: a line that babbles is cut.
 * A line that is lost says so at once, to whoever reads, in words.
+* One reader at a time, and one timer for all its waits: it is set anew only when it was due too late or has gone off.
 """
 
 import asyncio
@@ -48,7 +49,11 @@ class Line(asyncio.Protocol):
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._reader: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._reader: asyncio.Future[bytes] | None = None
+        self._until_s = 0.0
+        self._patience: asyncio.TimerHandle | None = None
+        self._due_s = 0.0
         self._data = bytearray()
         self._lost = ""
         self._write: Callable[[bytes], None] = lambda _: None
@@ -60,44 +65,57 @@ class Line(asyncio.Protocol):
         return self._lost
 
     def send(self, data: bytes) -> None:
-        """Puts bytes on their way.
+        """Puts bytes on their way, on a line that is not lost yet.
 
         Raises:
-            Unavailable: the line is lost.
+            Unavailable: now it is.
         """
-        self._check()
         try:
             self._write(data)
         except (OSError, RuntimeError) as error:  # RuntimeError: uvloop knows that the device hung up
             self.lose(f"cannot be written to: {error}")
-            self._check()
+            self.check()
 
-    async def read(self, until_s: float) -> bytes:
-        """What has come; nothing where none has by `until_s`, in the event loop's time. Cancelling is safe.
+    def read(self, until_s: float) -> "asyncio.Future[bytes]":
+        """What will have come; nothing where the line is lost, or when it is `until_s` in the event loop's time.
 
-        Raises:
-            Unavailable: the line is lost.
+        Cancelling is safe.
         """
-        if not self._data:
-            self._check()
-            loop = asyncio.get_running_loop()
-            self._reader = loop.create_future()
-            patience = loop.call_at(until_s, self._wake)
-            try:
-                await self._reader
-            finally:
-                patience.cancel()
-                self._reader = None
-            if not self._data:
-                self._check()
-        return self.drain()
+        self._reader = reader = self._loop.create_future()
+        if self._data or self._lost:
+            reader.set_result(self.drain())
+            return reader
+        self._until_s = until_s
+        if self._patience is None or until_s < self._due_s:
+            self._be_patient()
+        return reader
 
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+    def _be_patient(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._due_s = self._until_s
+        self._patience = self._loop.call_at(self._due_s, self._look)
+
+    def _look(self) -> None:
+        self._patience = None
+        if self._reader is None or self._reader.done():
+            return
+        if self._loop.time() < self._until_s:  # another wait than the one it was set for
+            self._be_patient()
+        else:
+            self._wake(b"")
+
+    def _wake(self, data: bytes) -> bool:
+        """Whether somebody waited, and got the data."""
+        if self._reader is None or self._reader.done():
+            return False
+        self._reader.set_result(data)
+        return True
 
     def drain(self) -> bytes:
         """What has come, perhaps nothing."""
+        if not self._data:
+            return b""
         data = bytes(self._data)
         self._data.clear()
         return data
@@ -110,10 +128,17 @@ class Line(asyncio.Protocol):
         """It is no more."""
         if not self._lost:
             self._lost = why
-            self._wake()
+            if self._patience is not None:
+                self._patience.cancel()
+            self._wake(b"")
             self._close()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises where it is no more.
+
+        Raises:
+            Unavailable: saying why.
+        """
         if self._lost:
             raise Unavailable(f"{self._name} {self._lost}")
 
@@ -127,10 +152,11 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Something has come."""
+        if not self._data and self._wake(data):
+            return
         self._data += data
         if len(self._data) > _MOST:
             self.lose("sends without being asked")
-        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """TCP: the other side has gone."""

@@ -1,5 +1,6 @@
 """What is read together from Modbus devices: its requests, and the numbers and texts that their answers mean.
 
+* Reading only keeps what was said; what it means is found for many readings at once, when somebody wants to know.
 * A request that fails spoils exactly the tags behind it: every answer keeps its place, whatever happens to the others.
 * A unit that is silent costs one request; its other tags of that reading are not asked for.
 """
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from collectors.modbus_bus import Bus, Silent
-from collectors.modbus_frame import Ask
+from collectors.modbus_frame import Answer, Ask
 from collectors.registers import FUNCTION, Block, Decoder, Limits, Point, learn, plan
 from collectors.turns import Seat
 from pipeline import metrics
@@ -24,15 +25,6 @@ _CONFIGURATION: Final = frozenset({1, 2, 3})
 """Exceptions that say the machine file is wrong: illegal function, illegal address, illegal value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Got:
-    """The data of one block, or the quality its tags get instead."""
-
-    data: bytes
-    quality: Quality = Quality.GOOD
-    refused: bool = False
-
-
 class Lane:
     """A machine's way to the devices on its line."""
 
@@ -40,6 +32,8 @@ class Lane:
         self.bus, self.seat, self._unit = bus, seat, unit
         outcomes = [metrics.requests.labels(asset, name) for name in ("answered", "refused", "wrong", "silent")]
         self._answered, self._refused, self._wrong, self._silent = outcomes
+        self.answered = 0
+        """Answers since `tell`."""
 
     def unit_of(self, block: Block) -> int:
         """Whom a block asks."""
@@ -49,51 +43,53 @@ class Lane:
         """The request of a block."""
         return Ask(self.unit_of(block), FUNCTION[block.table], block.start, block.count)
 
-    async def ask(self, block: Block, ask: Ask) -> Got:
-        """What came of one request.
-
-        Raises:
-            Silent: the unit said nothing.
-            Unavailable: the line is gone.
-        """
-        try:
-            answer = await self.bus.ask(self.seat, ask)
-        except Unavailable:
-            self._silent.inc()
-            raise
+    def judged(self, answer: Answer) -> Quality:
+        """What an answer without data makes of its tags; counts it."""
         if answer.wrong:
             self._wrong.inc()
-            return Got(bytes(block.nbytes), Quality.BAD_COMMUNICATION_ERROR)
-        if answer.exception:
-            self._refused.inc()
-            wrong = answer.exception in _CONFIGURATION
-            quality = Quality.BAD_CONFIGURATION_ERROR if wrong else Quality.BAD_COMMUNICATION_ERROR
-            return Got(bytes(block.nbytes), quality, refused=wrong)
-        self._answered.inc()
-        return Got(answer.data)
+            return Quality.BAD_COMMUNICATION_ERROR
+        self._refused.inc()
+        wrong = answer.exception in _CONFIGURATION
+        return Quality.BAD_CONFIGURATION_ERROR if wrong else Quality.BAD_COMMUNICATION_ERROR
+
+    def unanswered(self, error: Unavailable | None) -> None:
+        """Counts a request in vain; None: one that was not even sent."""
+        if error is not None:
+            self._silent.inc()
+
+    def tell(self) -> None:
+        """Counts the answers since it was last called."""
+        if self.answered:
+            self._answered.inc(self.answered)
+            self.answered = 0
 
 
-@dataclass(frozen=True, slots=True)
+_NONE: Final[frozenset[int]] = frozenset()
+
+
+@dataclass(slots=True)
 class Said:
-    """One reading.
+    """One reading as it came.
 
     Attributes:
-        raw: (tags,) numbers before scale and offset, of all tags of the machine; those not read together are 0.
-        quality: (tags,) likewise.
-        texts: index and text of the strings that could be read.
-        silent: units that gave no answer.
-        answered: units that gave one.
+        data: of all blocks, in plan order; zeros stand for one that did not answer.
+        decoder: that knows what they mean; readings with the same one can be decoded together.
+        answered: units that gave an answer.
+        spoilt: the qualities (tags,) where one is not good, None: all are.
+        silent: units that gave none.
         lost: why the line is gone, None while it is there.
         whole: every request was answered as asked, or refused as the machine file deserves.
+        numbers: what `Readout.numbers_in` found in it.
     """
 
-    raw: Floats
-    quality: Codes
-    texts: tuple[tuple[int, str], ...]
-    silent: frozenset[int]
+    data: bytes
+    decoder: Decoder
     answered: frozenset[int]
-    lost: Unavailable | None
-    whole: bool
+    spoilt: Codes | None = None
+    silent: frozenset[int] = _NONE
+    lost: Unavailable | None = None
+    whole: bool = True
+    numbers: tuple[Floats, Codes] | None = None
 
 
 class Readout:
@@ -124,7 +120,9 @@ class Readout:
         self.units = frozenset(lane.unit_of(block) for block in self.blocks)
         self.meanings = tuple((point.tag, tags[point.tag].values) for point in points if tags[point.tag].values)
         """Index of a tag and what its numbers mean."""
-        self.has_words = bool(self.meanings) or any(point.type == "string" for point in points)
+        self.has_texts = any(point.type == "string" for point in points)
+        """Whether it tells strings."""
+        self.has_words = self.has_texts or bool(self.meanings)
         """Whether it tells anything beside numbers."""
         integers = self._decoder.integers()
         pairs: list[tuple[int, int]] = []
@@ -149,48 +147,85 @@ class Readout:
     async def read(self) -> Said:
         """One reading, block by block; never raises for a device that is away."""
         data: list[bytes] = []
-        quality = np.zeros(len(self._tags), np.uint32)
-        refused: list[Block] = []
-        silent: set[int] = set()
-        answered: set[int] = set()
+        troubles: list[tuple[int, Answer | Unavailable | None]] = []
+        silent: frozenset[int] = _NONE
         lost: Unavailable | None = None
-        whole = True
-        for block, ask, behind in zip(self.blocks, self._asks, self._behind, strict=True):
-            got = None
+        bus, seat, asks = self.lane.bus, self.lane.seat, self._asks
+        for at, ask in enumerate(asks):
+            trouble: Answer | Unavailable | None = None
             if lost is None and ask.unit not in silent:
                 try:
-                    got = await self.lane.ask(block, ask)
-                    answered.add(ask.unit)
+                    answer = await bus.ask(seat, ask)
+                    if answer.data:
+                        data.append(answer.data)
+                        continue
+                    trouble = answer
                 except Silent as error:
-                    silent.add(ask.unit)
-                    self.last_silence = error
+                    silent |= {ask.unit}
+                    self.last_silence = trouble = error
                 except Unavailable as error:
-                    lost = error
-            if got is None:
-                got = Got(bytes(block.nbytes), Quality.BAD_NO_COMMUNICATION)
-            data.append(got.data)
-            if got.quality:
-                quality[behind] = got.quality
-                whole = whole and got.refused
-            if got.refused:
-                refused.append(block)
-        joined = data[0] if len(data) == 1 else b"".join(data)
-        raw = self._decoder.decode(joined)
-        if len(self._sentinel):
-            missing = self._sentinel_tag[raw[self._sentinel_tag] == self._sentinel]
-            quality[missing[quality[missing] == 0]] = Quality.BAD_SENSOR_FAILURE
-        texts = self._told(joined, quality) if self._decoder.has_texts else ()
-        self._learn(frozenset(refused))
-        return Said(raw, quality, texts, frozenset(silent), frozenset(answered), lost, whole)
+                    lost = trouble = error
+            data.append(bytes(ask.nbytes))
+            troubles.append((at, trouble))
+        self.lane.answered += len(asks) - len(troubles)
+        said = Said(data[0] if len(data) == 1 else b"".join(data), self._decoder, self.units)
+        refused: frozenset[Block] = frozenset()
+        if troubles:
+            said.silent, said.lost = silent, lost
+            refused = self._spoil(said, troubles)
+        if refused or self._trying:
+            self._learn(refused)
+        return said
 
-    def _told(self, data: bytes, quality: Codes) -> tuple[tuple[int, str], ...]:
-        """The strings that were read and are texts; the others are counted."""
-        texts = [(tag, text) for tag, text in self._decoder.texts(data) if not quality[tag]]
+    def _spoil(self, said: Said, troubles: Sequence[tuple[int, Answer | Unavailable | None]]) -> frozenset[Block]:
+        """Gives the tags behind each block its quality; the blocks that the device refused for good."""
+        said.spoilt = np.zeros(len(self._tags), np.uint32)
+        refused: list[Block] = []
+        mute: set[int] = set()
+        for at, trouble in troubles:
+            quality = Quality.BAD_NO_COMMUNICATION
+            if isinstance(trouble, Answer):
+                quality = self.lane.judged(trouble)
+            else:
+                mute.add(at)
+                self.lane.unanswered(trouble)
+            said.spoilt[self._behind[at]] = quality
+            if quality == Quality.BAD_CONFIGURATION_ERROR:
+                refused.append(self.blocks[at])
+        said.whole = len(refused) == len(troubles)
+        said.answered = frozenset(ask.unit for at, ask in enumerate(self._asks) if at not in mute)
+        return frozenset(refused)
+
+    def numbers_in(self, said: Said) -> tuple[Floats, Codes]:
+        """Raw numbers and qualities (tags,) of one reading, found once."""
+        if said.numbers is None:
+            raw, quality = self.numbers_of([said])
+            said.numbers = raw[0], quality[0]
+        return said.numbers
+
+    def numbers_of(self, said: Sequence[Said]) -> tuple[Floats, Codes]:
+        """Raw numbers and qualities (readings, tags) of readings with one decoder; of tags not read together 0."""
+        data = said[0].data if len(said) == 1 else b"".join([one.data for one in said])
+        raw = said[0].decoder.decode_all(data, len(said))
+        quality = np.zeros(raw.shape, np.uint32)
+        for at, one in enumerate(said):
+            if one.spoilt is not None:
+                quality[at] = one.spoilt
+        if len(self._sentinel):
+            reading, which = np.nonzero(raw[:, self._sentinel_tag] == self._sentinel)
+            tag = self._sentinel_tag[which]
+            new = quality[reading, tag] == 0
+            quality[reading[new], tag[new]] = Quality.BAD_SENSOR_FAILURE
+        return raw, quality
+
+    def texts_of(self, said: Said) -> tuple[tuple[int, str], ...]:
+        """Index and text of the strings that could be read; what is no text is counted."""
+        spoilt = said.spoilt
+        texts = [(tag, text) for tag, text in said.decoder.texts(said.data) if spoilt is None or not spoilt[tag]]
         metrics.bad_data.labels("modbus", "text").inc(sum(text is None for _, text in texts))
         return tuple((tag, text) for tag, text in texts if text is not None)
 
     def _learn(self, refused: frozenset[Block]) -> None:
-        if refused or self._trying:
-            better = learn(self.blocks, refused, self._limits)
-            if better is not None:
-                self._use(better)
+        better = learn(self.blocks, refused, self._limits)
+        if better is not None:
+            self._use(better)

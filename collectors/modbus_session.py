@@ -7,18 +7,19 @@
 """
 
 import asyncio
+import itertools
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from collectors.buffer import Buffer
 from collectors.end_of_cycle import Trigger
 from collectors.modbus_readout import Readout, Said
+from collectors.modbus_scan import Columns, Readings, Scan, alike, device_time, joined
 from collectors.scaling import Scaling
 from collectors.schedule import SECOND_NS, period_ns, ticks
 from collectors.silence import KIND as SILENT
@@ -27,24 +28,20 @@ from collectors.texts import Texts, clean
 from pipeline import metrics
 from pipeline.errors import Unavailable
 from pipeline.model import (
-    EARLIEST_NS,
-    LATEST_NS,
     Batch,
     Cause,
-    Codes,
     Event,
-    Floats,
-    Indices,
     Phase,
     Quality,
     Severity,
 )
 
 log = logging.getLogger(__name__)
-_T = TypeVar("_T", bound=np.generic)
 
 _BUFFER_ROWS: Final = 50_000
-_BUFFER_SCANS: Final = 1_024
+_BUFFER_SCANS: Final = 4_096
+_GATHER_S: Final = 0.1
+"""At full pace scans are handed over this often: a batch of many costs little more than one of one."""
 _TRIES_AT_OPENING: Final = 4
 _PROBE_EVERY_S: Final = 0.2
 
@@ -75,20 +72,6 @@ class CycleTags:
     readout: Readout
 
 
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    """Everything read at one tick: (n,) columns."""
-
-    tick_ns: int
-    ts_ns: int
-    tag: Indices
-    value: Floats
-    quality: Codes
-    late: int
-    events: tuple[Event, ...] = ()
-    memory: str | None = None
-
-
 def remembered(memory: str, what: str) -> list[tuple[Any, int]]:
     """What the last session wrote down: units `away` with their onset, or the `cycle` values of triggers."""
     try:
@@ -112,10 +95,12 @@ class ModbusSession:
         self._every = period_ns(pace.every_s)
         self._units = polled.units.union(*(cycle.readout.units for cycle in cycles))
         self._away = {unit: onset for unit, onset in remembered(opening.memory, "away") if unit in self._units}
-        self._before: _Scan | None = None
+        self._before: Scan | None = None
         self._numbers_only = not (cycles or self.several or polled.has_words)
+        self._later = self._numbers_only and pace.time is None
+        """Whether a scan can wait until it is handed over for being looked into."""
         self._memory = self._remember()
-        self._buffer: Buffer[_Scan] = Buffer(max(2, min(_BUFFER_SCANS, _BUFFER_ROWS // len(self._names))))
+        self._buffer: Buffer[Scan] = Buffer(max(2, min(_BUFFER_SCANS, _BUFFER_ROWS // len(self._names))))
 
     def _remember(self) -> str:
         """What the next session has to know, as compact JSON text."""
@@ -146,72 +131,88 @@ class ModbusSession:
             blocks = self._polled.blocks
             said = await self._polled.read()
             self._raise_if_gone(said)
-            scan = self._scan_of(self._opening.clock(), 0, said)
             if self._pace.full:  # a replay may have stepped on because it was read
-                self._put_if_new(scan)
+                self._put_if_new(self._scan_of(self._opening.clock(), 0, said))
             if self._polled.blocks is blocks:
                 break
-        wrong = said.quality == Quality.BAD_CONFIGURATION_ERROR
+        last = [said]
         for cycle in self._cycles:
             for _ in range(_TRIES_AT_OPENING):
                 blocks = cycle.readout.blocks
                 said = await cycle.readout.read()
                 if cycle.readout.blocks is blocks:
                     break
-            wrong |= said.quality == Quality.BAD_CONFIGURATION_ERROR
-        if wrong.any():
-            names = ",".join(self._names[i] for i in np.flatnonzero(wrong)[:20])
+            last.append(said)
+        self._lane.tell()
+        wrong = [one.spoilt == Quality.BAD_CONFIGURATION_ERROR for one in last if one.spoilt is not None]
+        if np.any(wrong):
+            names = ",".join(self._names[i] for i in np.flatnonzero(np.any(wrong, axis=0))[:20])
             log.warning("address refused asset=%s tags=%s", self._opening.asset, names)
 
     def _raise_if_gone(self, said: Said) -> None:
         if said.lost is not None:
             raise said.lost
-        if said.silent >= self._polled.units and self._polled.last_silence is not None:
+        if said.silent and said.silent >= self._polled.units and self._polled.last_silence is not None:
             raise self._polled.last_silence
 
     # ---- one scan ----
 
-    async def _scan(self, tick_ns: int, late: int) -> tuple[_Scan, Said]:
+    async def _scan(self, tick_ns: int, late: int) -> Scan:
         said = await self._polled.read()
+        if self._later:
+            return Scan(tick_ns, tick_ns, late, said)
         scan = self._scan_of(tick_ns, late, said)
-        if self._numbers_only:
-            return scan, said
+        if not self._numbers_only:
+            await self._look_into(scan)
+        return scan
+
+    def _scan_of(self, tick_ns: int, late: int, said: Said) -> Scan:
+        scan = Scan(tick_ns, tick_ns, late, said)
+        if self._later:
+            return scan
+        scan.columns = rows = self._rows_of(self._polled, said)
+        if self._pace.time is not None:
+            ts_ns = device_time(float(rows.value[np.searchsorted(self._polled.numbers, self._pace.time)]))
+            if ts_ns is None:  # the device's clock is not to be believed
+                rows.quality[rows.quality == 0] = Quality.UNCERTAIN
+            scan.ts_ns = tick_ns if ts_ns is None else ts_ns
+        return scan
+
+    def _rows_of(self, readout: Readout, said: Said) -> Columns:
+        """The rows (n,) of one reading."""
+        raw, quality = readout.numbers_in(said)
+        which = readout.which
+        place = which if isinstance(which, slice) else readout.tag
+        return Columns(readout.tag, *self._scaling.judge(raw[which], quality[which], place))
+
+    def _rows(self, said: Sequence[Said]) -> Columns:
+        """The rows (readings · n,) of readings of all tags with one decoder, one after the other."""
+        raw, quality = self._polled.numbers_of(said)
+        value, quality = self._scaling.judge(raw, quality)
+        tag = self._polled.tag if len(said) == 1 else np.tile(self._polled.tag, len(said))
+        return Columns(tag, value.reshape(-1), quality.reshape(-1))
+
+    async def _look_into(self, scan: Scan) -> None:
+        """What a scan means beside its numbers: words, silences, ends of cycles."""
+        said, columns = scan.said, [scan.columns] if scan.columns else []
+        raw, quality = self._polled.numbers_in(said)
         events = [*self._texts_of(self._polled, said, scan.ts_ns), *self._silences(said, scan.ts_ns)]
-        columns = [(scan.tag, scan.value, scan.quality)]
         if said.lost is None:
             for cycle in self._cycles:
-                more, rows = await self._end_of_cycle(cycle, said, scan.ts_ns)
+                if quality[cycle.at] or not np.isfinite(raw[cycle.at]):
+                    continue
+                more, rows = await self._end_of_cycle(cycle, int(raw[cycle.at]), scan.ts_ns)
                 events += more
                 columns += rows
+        if len(columns) > 1:
+            parts = [(one.tag, one.value, one.quality) for one in columns]
+            scan.columns = Columns(*(np.concatenate(part) for part in zip(*parts, strict=True)))
         memory = self._remember()
-        if memory == self._memory and not events and len(columns) == 1:
-            return scan, said
-        tag, value, quality = (np.concatenate(parts) for parts in zip(*columns, strict=True))
-        changed = memory if memory != self._memory else None
+        scan.events, scan.memory = tuple(events), memory if memory != self._memory else None
         self._memory = memory
-        return _Scan(tick_ns, scan.ts_ns, tag, value, quality, late, tuple(events), changed), said
 
-    def _scan_of(self, tick_ns: int, late: int, said: Said) -> _Scan:
-        tag, value, quality = self._rows(self._polled, said)
-        ts_ns: int | None = tick_ns
-        if self._pace.time is not None:
-            ts_ns = _device_time(float(value[np.searchsorted(self._polled.numbers, self._pace.time)]))
-        if ts_ns is None:  # the device's clock is not to be believed
-            quality[quality == 0] = Quality.UNCERTAIN
-            ts_ns = tick_ns
-        return _Scan(tick_ns, ts_ns, tag, value, quality, late)
-
-    def _rows(self, readout: Readout, said: Said) -> tuple[Indices, Floats, Codes]:
-        raw, quality = said.raw[readout.which], said.quality[readout.which]
-        place = readout.which if isinstance(readout.which, slice) else readout.tag
-        return readout.tag, *self._scaling.judge(raw, quality, place)
-
-    async def _end_of_cycle(
-        self, cycle: CycleTags, said: Said, ts_ns: int
-    ) -> tuple[list[Event], list[tuple[Indices, Floats, Codes]]]:
-        if said.quality[cycle.at] or not np.isfinite(said.raw[cycle.at]):
-            return [], []
-        now, before = int(said.raw[cycle.at]), cycle.trigger.last
+    async def _end_of_cycle(self, cycle: CycleTags, now: int, ts_ns: int) -> tuple[list[Event], list[Columns]]:
+        before = cycle.trigger.last
         cycles = cycle.trigger.cycles(now)
         if not cycles:
             return [], []
@@ -225,14 +226,18 @@ class ModbusSession:
             text = f"{cycle.name}: {before} → {now}"
             asset, kind = self._opening.asset, "cycle.missed"
             events.append(Event(asset, kind, ts_ns, text, severity=Severity.WARNING, key=cycle.name, data=data))
-        return events, [self._rows(cycle.readout, read)]
+        return events, [self._rows_of(cycle.readout, read)]
 
     def _texts_of(self, readout: Readout, said: Said, ts_ns: int) -> list[Event]:
         """What is told in words: strings, and the meaning of numbers."""
-        told = [self._texts.said(self._tags[tag], clean(text), ts_ns) for tag, text in said.texts]
+        told: list[Event | None] = []
+        if readout.has_texts:
+            texts = readout.texts_of(said)
+            told += [self._texts.said(self._tags[tag], clean(text), ts_ns) for tag, text in texts]
+        raw, quality = readout.numbers_in(said)
         for index, values in readout.meanings:
-            if said.quality[index] == Quality.GOOD and np.isfinite(said.raw[index]):
-                number = int(said.raw[index])
+            if quality[index] == Quality.GOOD and np.isfinite(raw[index]):
+                number = int(raw[index])
                 told.append(self._texts.said(self._tags[index], values.get(number, str(number)), ts_ns))
         return [event for event in told if event is not None]
 
@@ -297,20 +302,29 @@ class ModbusSession:
             if self._buffer.full:
                 continue
             seat.busy = True
-            scan, said = await self._scan(tick.ns, late)
+            scan = await self._scan(tick.ns, late)
             self._buffer.put(scan)
             late = 0
-            self._raise_if_gone(said)
+            self._raise_if_gone(scan.said)
             seat.busy, seat.due_s = False, now() + (self._every - clock() % self._every) / SECOND_NS
 
     async def _scan_at_full_pace(self) -> None:
+        clock, buffer, read = self._opening.clock, self._buffer, self._polled.read
+        while self._later:  # as below, in as few steps as can be: this is what replays of months wait for
+            if buffer.full:
+                await buffer.room()
+            ns = clock()
+            said = await read()
+            buffer.put(Scan(ns, ns, 0, said))
+            if said.spoilt is not None:
+                self._raise_if_gone(said)
         while True:
-            await self._buffer.room()
-            scan, said = await self._scan(self._opening.clock(), 0)
+            await buffer.room()
+            scan = await self._scan(clock(), 0)
             self._put_if_new(scan)
-            self._raise_if_gone(said)
+            self._raise_if_gone(scan.said)
 
-    def _put_if_new(self, scan: _Scan) -> None:
+    def _put_if_new(self, scan: Scan) -> None:
         """A device that keeps its own time and says all the same again has not stepped on."""
         before, self._before = self._before, scan
         if (
@@ -319,26 +333,32 @@ class ModbusSession:
             or scan.events
             or scan.memory is not None
             or scan.ts_ns != before.ts_ns
-            or not np.array_equal(scan.value, before.value, equal_nan=True)
-            or not np.array_equal(scan.quality, before.quality)
+            or not alike(scan.columns, before.columns)
         ):
             self._buffer.put(scan)
 
-    async def readings(self) -> AsyncIterator[Reading]:
+    def readings(self) -> AsyncIterator[Reading]:
         """Every scan since the last reading, merged into one batch."""
-        while True:
-            yield self._merge(await self._buffer.take())
+        return Readings(self._buffer, self._merge, _GATHER_S if self._pace.full else 0.0)
 
-    def _merge(self, scans: list[_Scan]) -> Reading:
-        lengths = [len(scan.tag) for scan in scans]
+    def _columns_of(self, scans: Sequence[Scan]) -> list[Columns]:
+        if not self._later:
+            return [scan.columns for scan in scans if scan.columns is not None]
+        together = itertools.groupby((scan.said for scan in scans), key=lambda said: id(said.decoder))
+        return [self._rows(list(group)) for _, group in together]
+
+    def _merge(self, scans: list[Scan]) -> Reading:
+        self._lane.tell()
+        parts = self._columns_of(scans)
         stamps = np.array([scan.ts_ns for scan in scans], np.int64)
+        lengths = len(self._names) if self._later else [len(part.tag) for part in parts]
         batch = Batch(
             self._opening.asset,
             self._names,
-            stamps.repeat(lengths[0] if len(scans) == 1 else lengths),
-            _joined([scan.tag for scan in scans]),
-            _joined([scan.value for scan in scans]),
-            _joined([scan.quality for scan in scans]),
+            stamps.repeat(lengths),
+            joined([part.tag for part in parts]),
+            joined([part.value for part in parts]),
+            joined([part.quality for part in parts]),
         )
         bodies = (*((batch,) if len(batch) else ()), *(event for scan in scans for event in scan.events))
         memory = next((scan.memory for scan in reversed(scans) if scan.memory is not None), None)
@@ -349,15 +369,3 @@ class ModbusSession:
         )
         first = scans[0].tick_ns - scans[0].late * self._every
         return Reading(bodies, missed, memory, ticks=(first, scans[-1].tick_ns))
-
-
-def _joined(columns: list[npt.NDArray[_T]]) -> npt.NDArray[_T]:
-    return columns[0] if len(columns) == 1 else np.concatenate(columns)
-
-
-def _device_time(milliseconds: float) -> int | None:
-    """A device's own time in nanoseconds; None where it cannot be one."""
-    if not EARLIEST_NS / 1e6 <= milliseconds <= LATEST_NS / 1e6:
-        return None
-    whole = int(milliseconds)
-    return whole * 1_000_000 + round((milliseconds - whole) * 1e6)

@@ -138,6 +138,7 @@ async def _open(source: Mqtt, opening: Opening) -> AsyncIterator[MqttSession]:
         timeout_s=source.timeout_s,
         most=source.max_buffer,
         tls=source.tls,
+        asset=opening.asset,
     )
     will = source.will
     watch = Watch(source.silence_s, *((will.topic, will.online, will.offline) if will else ()))

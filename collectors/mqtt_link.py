@@ -18,8 +18,9 @@ from typing import Final, cast
 from collectors import mqtt_packets as packet
 from collectors.buffer import Buffer
 from collectors.mqtt_packets import Answer, Message, Will
-from collectors.mqtt_tls import Tls
-from pipeline.errors import BadData, ConfigError, Unavailable
+from collectors.mqtt_tls import Tls, tell
+from collectors.source import Refused
+from pipeline.errors import BadData, Unavailable
 
 KEEPALIVE_S: Final = 15
 _LEAVE_S: Final = 2.0
@@ -48,6 +49,8 @@ class Access:
     will: Will | None = None
     tls: Tls | None = None
     """How it is encrypted, None: not."""
+    asset: str = ""
+    """Whose metric says when certificates expire."""
 
 
 class Link(asyncio.Protocol):
@@ -160,7 +163,7 @@ class Link(asyncio.Protocol):
         """Is let in.
 
         Raises:
-            ConfigError: the broker does not want us.
+            Refused: the broker does not want us.
             Unavailable: it does not answer, or not now.
         """
         self._write(
@@ -176,7 +179,7 @@ class Link(asyncio.Protocol):
         answer = await self._answer(packet.CONNACK, access.timeout_s)
         code = answer.rest[1] if len(answer.rest) > 1 else 255
         if code in _NO_ENTRY:
-            raise ConfigError(
+            raise Refused(
                 f"{self._where} refuses user {access.user!r}: {_NO_ENTRY[code]}; check user and password_file"
             )
         if code:
@@ -186,7 +189,7 @@ class Link(asyncio.Protocol):
         """Asks for topics.
 
         Raises:
-            ConfigError: the broker refuses one; says which.
+            Refused: the broker refuses one; says which.
             Unavailable: it does not answer.
         """
         for start in range(0, len(filters), _FILTERS):
@@ -196,7 +199,7 @@ class Link(asyncio.Protocol):
             granted = (await self._answer(packet.SUBACK, access.timeout_s)).rest[2:]
             for one, code in zip(part, granted, strict=False):
                 if code >= _REFUSED:
-                    raise ConfigError(f"{self._where} does not let {access.client_id} read topic {one!r}")
+                    raise Refused(f"{self._where} does not let {access.client_id} read topic {one!r}")
             if len(granted) != len(part):
                 raise Unavailable(f"{self._where}: {len(granted)} answers to {len(part)} topics")
         self._subscribed = True
@@ -240,7 +243,7 @@ async def linked(access: Access, filters: Sequence[str]) -> AsyncIterator[Link]:
 
     Raises:
         Unavailable: nobody answers there, or not now.
-        ConfigError: user or topics are refused.
+        Refused: user or topics are refused.
     """
     link = await _connected(access)
     pinging = None
@@ -258,18 +261,20 @@ async def linked(access: Access, filters: Sequence[str]) -> AsyncIterator[Link]:
 
 async def _connected(access: Access) -> Link:
     where, tls = f"{access.host}:{access.port}", access.tls
-    greeting = None if tls is None else tls.context()
+    greeting = None if tls is None else tls.context(access.asset)
     name = None if tls is None else tls.server_name or access.host
     try:
         async with asyncio.timeout(access.timeout_s):
-            _, link = await asyncio.get_running_loop().create_connection(
+            transport, link = await asyncio.get_running_loop().create_connection(
                 lambda: Link(access), access.host, access.port, ssl=greeting, server_hostname=name
             )
     except ssl.SSLCertVerificationError as error:
-        raise ConfigError(
+        raise Refused(
             f"{where}: the broker's certificate is not believed: {error.verify_message}; check tls.ca_file and "
             "tls.server_name, or renew the certificate"
         ) from error
     except (OSError, TimeoutError) as error:
         raise Unavailable(f"{where}: {error or 'no answer'}") from error
+    if tls is not None:
+        tell(access.asset, "server", transport.get_extra_info("ssl_object").getpeercert(binary_form=True))
     return link

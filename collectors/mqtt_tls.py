@@ -4,12 +4,15 @@
 * Files are read when the connection is opened, so that one renewed on disk counts from the next.
 """
 
+import contextlib
 import ssl
 from pathlib import Path
 
+from cryptography import x509
 from pydantic import model_validator
 
-from pipeline.errors import ConfigError
+from collectors.source import Refused
+from pipeline import metrics
 from pipeline.plant import Beside, Frozen
 
 
@@ -31,11 +34,11 @@ class Tls(Frozen):
             raise ValueError("key without certificate; give both, or a certificate that holds its key")
         return self
 
-    def context(self) -> ssl.SSLContext:
-        """How to greet the broker.
+    def context(self, asset: str) -> ssl.SSLContext:
+        """How to greet the broker, for a machine whose metric says when our certificate expires.
 
         Raises:
-            ConfigError: a file cannot be used; says which.
+            Refused: a file cannot be used; says which.
         """
         try:
             made = ssl.create_default_context(cafile=None if self.ca_file is None else str(self.ca_file))
@@ -45,14 +48,24 @@ class Tls(Frozen):
         if self.certificate is not None:
             try:
                 made.load_cert_chain(self.certificate, self.key, password="")
+                tell(asset, "own", self.certificate.read_bytes())
             except OSError as error:
                 raise _unusable("certificate or tls.key", self.certificate, error) from error
         return made
 
 
-def _unusable(key: str, file: Path | None, error: OSError) -> ConfigError:
+def tell(asset: str, whose: str, certificate: bytes | None) -> None:
+    """Sets the metric that says when a certificate, PEM or DER, expires; one that cannot be read has none."""
+    with contextlib.suppress(ValueError):
+        is_pem = (certificate or b"").find(b"-----BEGIN CERTIFICATE") >= 0
+        read = x509.load_pem_x509_certificate if is_pem else x509.load_der_x509_certificate
+        expiry = read(certificate or b"").not_valid_after_utc
+        metrics.certificate_expiry.labels(asset, whose).set(expiry.timestamp())
+
+
+def _unusable(key: str, file: Path | None, error: OSError) -> Refused:
     why = error.strerror if not isinstance(error, ssl.SSLError) else error.reason
-    return ConfigError(
+    return Refused(
         f"tls.{key} = {str(file)!r}: cannot be used: {why or 'no PEM in it'}; expected PEM files that this user "
         "may read, the key without pass phrase"
     )

@@ -2,6 +2,8 @@
 
 * An address is a node id, for a tag optionally followed by the way into its value: ` element=2`, ` field=Spot.Force`.
 * Sampling and deadband are the server's business: nothing that it reports is filtered here.
+* It is asked to look twice in a tag's interval: a server that looks by a timer just as often as the value changes is
+  now and then a moment too late, and what it did not see in time it never reports.
 """
 
 import re
@@ -17,6 +19,7 @@ from asyncua.ua.uaerrors import UaError
 
 from collectors.deadband import band_of
 from collectors.opcua_structures import Structures, within
+from collectors.source import Refused
 from pipeline.errors import ConfigError
 from pipeline.plant import Tag
 
@@ -27,6 +30,12 @@ _RESTAMPED: Final = ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValue
 """An array that is all zeros again is news too."""
 HEARTBEAT: Final = ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_CurrentTime))
 """A value that changes as long as the server samples at all."""
+
+
+_LOOKS: Final = 2
+_HELD_UP_S: Final = 5.0
+"""A server or a network that stands still for so long loses nothing of what was seen."""
+_LONGEST_QUEUE: Final = 1_000
 
 
 Step = str | tuple[int, ...]
@@ -117,25 +126,32 @@ def node_id(label: str, address: str, uris: Sequence[str], url: str) -> ua.NodeI
         url: of the server, for people.
 
     Raises:
-        ConfigError: the server does not know the namespace.
+        Refused: the server does not know the namespace; it may still be starting.
     """
     match = _NODE.fullmatch(address)
     if match is None:
         raise ConfigError(f"tag {label!r}: address {address!r} is no node id")
     if match["uri"] and match["uri"] not in uris:
-        raise ConfigError(f"tag {label!r}: {url} knows no namespace {match['uri']!r}; it has {', '.join(uris)}")
+        raise Refused(f"tag {label!r}: {url} knows no namespace {match['uri']!r}; it has {', '.join(uris)}")
     index = uris.index(match["uri"]) if match["uri"] else int(match["index"] or 0)
     return ua.NodeId.from_string(f"ns={index};{match['id']}")
 
 
-def request(handle: int, node: ua.NodeId, every_s: float, queue: int, how: Any = None) -> ua.MonitoredItemCreateRequest:
+def sampling_of(every_s: float) -> float:
+    """Seconds between two looks of the server at a value that changes every `every_s`."""
+    return every_s / _LOOKS
+
+
+def request(
+    handle: int, node: ua.NodeId, sampling_s: float, queue: int, how: Any = None
+) -> ua.MonitoredItemCreateRequest:
     """Asks for the changes of one value."""
     return ua.MonitoredItemCreateRequest(
         ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value),
         MonitoringMode=ua.MonitoringMode.Reporting,
         RequestedParameters=ua.MonitoringParameters(
             ClientHandle=ua.IntegerId(handle),
-            SamplingInterval=every_s * 1000,
+            SamplingInterval=sampling_s * 1000,
             QueueSize=ua.Counter(queue),
             DiscardOldest=True,
             Filter=how,
@@ -144,8 +160,9 @@ def request(handle: int, node: ua.NodeId, every_s: float, queue: int, how: Any =
 
 
 def queue_of(every_s: float, publishing_s: float) -> int:
-    """Values that the server keeps of a node until it is asked: twice what comes meanwhile, and ten."""
-    return 10 + 2 * round(publishing_s / min(publishing_s, every_s))
+    """Values that the server keeps of a node until it is asked: what it sees in several publishes, and ten."""
+    looks = max(2 * publishing_s, _HELD_UP_S) / sampling_of(every_s)
+    return 10 + min(_LONGEST_QUEUE, round(looks))
 
 
 def filter_of(tag: Tag | None) -> ua.DataChangeFilter | None:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pipeline.errors import ConfigError
+from collectors.source import Refused
 
 _KEY_BITS: Final = 2048
 """What every one of the policies takes."""
@@ -53,7 +53,7 @@ def own(pki: Path, now: datetime) -> Identity:
     """The client's own identity, made at the first call.
 
     Raises:
-        ConfigError: the folder cannot be written, the files cannot be read or do not belong together, or the
+        Refused: the folder cannot be written, the files cannot be read or do not belong together, or the
             certificate has expired.
     """
     key_file, file = pki / "own" / "rootdx.key.pem", pki / "own" / "rootdx.der"
@@ -62,14 +62,14 @@ def own(pki: Path, now: datetime) -> Identity:
             if not file.exists():
                 _make(key_file, file, now)
     except OSError as error:
-        raise ConfigError(
+        raise Refused(
             f"{error.filename or pki}: cannot keep the client's certificate: {error.strerror}; name a folder that the "
             "gateway may write, as pki in [source.security]"
         ) from error
     found = Identity(read_certificate(file), read_key(key_file), file)
     _check_pair(found, key_file)
     if found.certificate.not_valid_after_utc <= now:
-        raise ConfigError(
+        raise Refused(
             f"{file}: the client's own certificate expired on {found.certificate.not_valid_after_utc:%Y-%m-%d}; remove "
             "the file, a new one is made at the next try, and have the servers trust that one"
         )
@@ -80,7 +80,7 @@ def user(file: Path, key_file: Path) -> Identity:
     """A user's certificate and key.
 
     Raises:
-        ConfigError: as of `own`.
+        Refused: as of `own`.
     """
     found = Identity(read_certificate(file), read_key(key_file), file)
     _check_pair(found, key_file)
@@ -89,7 +89,7 @@ def user(file: Path, key_file: Path) -> Identity:
 
 def _check_pair(found: Identity, key_file: Path) -> None:
     if found.certificate.public_key() != found.key.public_key():
-        raise ConfigError(f"{found.file}: does not belong to the key in {key_file}; put the right pair there")
+        raise Refused(f"{found.file}: does not belong to the key in {key_file}; put the right pair there")
 
 
 def _make(key_file: Path, file: Path, now: datetime) -> None:
@@ -165,21 +165,21 @@ def read_certificate(file: Path) -> x509.Certificate:
     """A certificate in DER or PEM.
 
     Raises:
-        ConfigError: it is none.
+        Refused: it is none.
     """
     content = _content(file, "certificate")
     try:
         is_pem = content.lstrip().startswith(b"-----BEGIN")
         return x509.load_pem_x509_certificate(content) if is_pem else x509.load_der_x509_certificate(content)
     except ValueError as error:
-        raise ConfigError(f"{file}: no certificate in DER or PEM: {error}") from error
+        raise Refused(f"{file}: no certificate in DER or PEM: {error}") from error
 
 
 def read_key(file: Path) -> rsa.RSAPrivateKey:
     """A private RSA key in PEM or DER, without pass phrase.
 
     Raises:
-        ConfigError: it is none.
+        Refused: it is none.
     """
     content = _content(file, "private key")
     try:
@@ -188,9 +188,9 @@ def read_key(file: Path) -> rsa.RSAPrivateKey:
         else:
             key = serialization.load_der_private_key(content, None)
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{file}: no private key in PEM or DER without pass phrase: {error}") from error
+        raise Refused(f"{file}: no private key in PEM or DER without pass phrase: {error}") from error
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise ConfigError(f"{file}: an RSA key is expected")
+        raise Refused(f"{file}: an RSA key is expected")
     return key
 
 
@@ -198,7 +198,7 @@ def _content(file: Path, what: str) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{file}: cannot read the {what}: {error.strerror}") from error
+        raise Refused(f"{file}: cannot read the {what}: {error.strerror}") from error
 
 
 def thumbprint(certificate: x509.Certificate) -> str:
@@ -227,21 +227,21 @@ class Pin:
         """Accepts what is pinned, or anything valid where nothing is pinned yet.
 
         Raises:
-            ConfigError: another certificate than the one pinned, or no longer (or not yet) valid.
+            Refused: another certificate than the one pinned, or no longer (or not yet) valid.
         """
         print_ = thumbprint(shown)
         if self.file.exists():
             pinned = read_certificate(self.file)
             if pinned != shown:
                 rejected = self._reject(shown)
-                raise ConfigError(
+                raise Refused(
                     f"{self.url}: the server shows another certificate than before: now {print_} "
                     f"({_subject(shown)}), so far {thumbprint(pinned)} ({_subject(pinned)}). Was it changed on the "
                     f"server? Then copy {rejected} to {self.file}. If not, somebody else answers at this address"
                 )
         if not shown.not_valid_before_utc - _CLOCK_ERROR <= now < shown.not_valid_after_utc:
             self._reject(shown)
-            raise ConfigError(
+            raise Refused(
                 f"{self.url}: the server's certificate {print_} ({_subject(shown)}) is valid from "
                 f"{shown.not_valid_before_utc:%Y-%m-%d} to {shown.not_valid_after_utc:%Y-%m-%d} only, today is "
                 f"{now:%Y-%m-%d}; renew it on the server, then remove {self.file}, or set the clock right"
@@ -251,7 +251,7 @@ class Pin:
         """Pins what a session succeeded with; whether it was the first.
 
         Raises:
-            ConfigError: the folder cannot be written.
+            Refused: the folder cannot be written.
         """
         if self.file.exists():
             return False
@@ -260,7 +260,8 @@ class Pin:
 
     def _reject(self, shown: x509.Certificate) -> Path:
         file = self.pki / "rejected" / self._name
-        self._write(file, shown)
+        if not file.exists() or file.read_bytes() != shown.public_bytes(serialization.Encoding.DER):
+            self._write(file, shown)
         return file
 
     def _write(self, file: Path, shown: x509.Certificate) -> None:
@@ -268,7 +269,7 @@ class Pin:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _put(file, shown.public_bytes(serialization.Encoding.DER), 0o644, replace=True)
         except OSError as error:
-            raise ConfigError(
+            raise Refused(
                 f"{file}: cannot keep the server's certificate: {error.strerror}; name a folder that the gateway may "
                 "write, as pki in [source.security]"
             ) from error

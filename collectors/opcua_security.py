@@ -2,7 +2,8 @@
 
 * A password or a signature leaves only for a server whose certificate has been checked against the pinned one.
 * A password never crosses readable, unless the machine file says so.
-* What a person must do is a ConfigError that says what and where; what time heals is Unavailable.
+* What a person must do is a ConfigError that says what and where, `Refused` where it is done elsewhere than in the
+  machine file; what time heals is Unavailable.
 """
 
 import logging
@@ -22,6 +23,7 @@ from pydantic import Field, model_validator
 
 from collectors import opcua_pki
 from collectors.opcua_pki import Identity, Pin
+from collectors.source import Refused
 from pipeline import metrics
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.plant import Beside, Frozen
@@ -127,7 +129,8 @@ class Door:
         """Connects; afterwards the session is active and the server's certificate is pinned.
 
         Raises:
-            ConfigError: somebody has to do something, here or on the server; says what.
+            ConfigError: the machine file has to be changed; says how.
+            Refused: somebody has to do something on the server, or with a file; says what.
             Unavailable, OSError, TimeoutError, UaError: it may work later.
         """
         shown: list[x509.Certificate] = []
@@ -206,19 +209,19 @@ class Door:
     async def _explained(self, error: UaStatusCodeError, identity: Identity | None) -> Exception:
         code = error.code
         if code in _UNTRUSTED and identity is not None:
-            return ConfigError(
+            return Refused(
                 f"{self.url}: the server refuses this client's certificate ({_name(code)}); {self._ask(identity)}"
             )
         if identity is None and code not in _UNWELCOME:
             await self._check_offer(error)
         if code in _UNWELCOME:
-            return ConfigError(f"{self.url}: the server refuses {self._who()} ({_name(code)}); {self._advice()}")
+            return Refused(f"{self.url}: the server refuses {self._who()} ({_name(code)}); {self._advice()}")
         return error
 
-    def _refused(self, why: str, identity: Identity | None) -> ConfigError | Unavailable:
+    def _refused(self, why: str, identity: Identity | None) -> Refused | Unavailable:
         if identity is None:
             return Unavailable(f"{self.url}: the server opens no channel")
-        return ConfigError(f"{self.url}: the server refuses this client's certificate ({why}); {self._ask(identity)}")
+        return Refused(f"{self.url}: the server refuses this client's certificate ({why}); {self._ask(identity)}")
 
     def _ask(self, identity: Identity) -> str:
         subject, mark = identity.certificate.subject.rfc4514_string(), opcua_pki.thumbprint(identity.certificate)
@@ -281,7 +284,7 @@ def _first(chain: bytes | None) -> x509.Certificate:
     """The server's own certificate, with which its chain begins.
 
     Raises:
-        ConfigError: it shows none.
+        Refused: it shows none.
     """
     said = chain or b""
     digits = said[1] & 0x7F if len(said) > 1 and said[1] & 0x80 else 0
@@ -289,9 +292,7 @@ def _first(chain: bytes | None) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(said[: 2 + digits + length])
     except ValueError as error:
-        raise ConfigError(
-            f"the server shows no certificate that can be read: {error}; make one on the server"
-        ) from error
+        raise Refused(f"the server shows no certificate that can be read: {error}; make one on the server") from error
 
 
 def moment(now_ns: int) -> datetime:

@@ -23,7 +23,16 @@ from collectors.bursts import portions
 from collectors.opcua_alarms import Alarms, Said
 from collectors.opcua_burst import Assembly, Node
 from collectors.opcua_history import History, Page
-from collectors.opcua_items import HEARTBEAT, filter_of, needs_namespaces, node_id, part_of, queue_of, request
+from collectors.opcua_items import (
+    HEARTBEAT,
+    filter_of,
+    needs_namespaces,
+    node_id,
+    part_of,
+    queue_of,
+    request,
+    sampling_of,
+)
 from collectors.opcua_meanings import meanings
 from collectors.opcua_mending import Mending
 from collectors.opcua_security import CarefulClient
@@ -163,7 +172,8 @@ class OpcUaSession:
     def _request(self, place: int, node: ua.NodeId) -> ua.MonitoredItemCreateRequest:
         every_s = self._every_s[place]
         tag = self._tags[place] if place < len(self._tags) else None
-        return request(place, node, every_s, queue_of(every_s, self._publishing_s), filter_of(tag))
+        queue = queue_of(every_s, self._publishing_s)
+        return request(place, node, sampling_of(every_s), queue, filter_of(tag))
 
     def _judge_item(self, tag: int, status: ua.StatusCode) -> None:
         if tag == len(self._nodes):  # a server without a clock has no heartbeat

@@ -288,23 +288,23 @@ class Decoder:
 
     def decode(self, data: bytes) -> Floats:
         """Raw numbers (tags,) from the data of every block in plan order; zeros stand for one that did not answer."""
-        octets = np.frombuffer(data, np.uint8)
-        raw = np.zeros(self._tags, np.float64)
-        with np.errstate(all="ignore"):
-            for dtype, tag, where in self._numbers:
-                raw[tag] = octets[where].view(dtype)[:, 0]
-        if self._fields is not None:
-            tag, low, mask = self._fields
-            raw[tag] = (raw[tag].astype(np.int64) >> low) & mask
-        if self._bits is not None:
-            tag, place = self._bits
-            raw[tag] = (octets[place >> 3] >> (place & 7).astype(np.uint8)) & 1
+        raw: Floats = self.decode_all(data, 1)[0]
         return raw
 
-    @property
-    def has_texts(self) -> bool:
-        """Whether there is a string among the points."""
-        return bool(self._texts)
+    def decode_all(self, data: bytes, readings: int) -> Floats:
+        """Raw numbers (readings, tags) from the data of as many readings, one behind the other."""
+        octets = np.frombuffer(data, np.uint8).reshape(readings, -1)
+        raw = np.zeros((readings, self._tags), np.float64)
+        with np.errstate(all="ignore"):
+            for dtype, tag, where in self._numbers:
+                raw[:, tag] = octets.take(where, 1).view(dtype)[:, :, 0]
+        if self._fields is not None:
+            tag, low, mask = self._fields
+            raw[:, tag] = (raw[:, tag].astype(np.int64) >> low) & mask
+        if self._bits is not None:
+            tag, place = self._bits
+            raw[:, tag] = (octets.take(place >> 3, 1) >> (place & 7).astype(np.uint8)) & 1
+        return raw
 
     def texts(self, data: bytes) -> Iterator[tuple[int, str | None]]:
         """Index and text of every string; None where the bytes are no text of its encoding."""

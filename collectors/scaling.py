@@ -28,22 +28,26 @@ class Scaling:
         self._low = np.array([-np.inf if tag.range is None else tag.range[0] for tag in tags], np.float64)
         self._high = np.array([np.inf if tag.range is None else tag.range[1] for tag in tags], np.float64)
         self._loop = np.array([tag.loop or (np.nan, np.nan) for tag in tags], np.float64).reshape(-1, 2)
+        self._ranged = bool(np.isfinite(self._low).any() or np.isfinite(self._high).any())
         self._loops = not np.isnan(self._loop).all()
 
     def judge(self, raw: Floats, quality: Codes, tag: Indices | slice = slice(None)) -> tuple[Floats, Codes]:
-        """Values and qualities of rows (n,); without `tag` the rows are all tags in file order."""
+        """Values and qualities of rows (n,), or (readings, n); without `tag` the rows are all tags in file order."""
         with np.errstate(all="ignore"):
             value = raw * self._scale[tag] + self._offset[tag]
             if self._loops:
                 value, quality = self._of_current(value, quality, self._loop[tag])
-            outside = (value < self._low[tag]) | (value > self._high[tag])
+            code = quality.copy()
+            if self._ranged:
+                outside = (value < self._low[tag]) | (value > self._high[tag])
+                code[outside & (quality == 0)] = Quality.UNCERTAIN_UNITS_EXCEEDED
         finite = np.isfinite(value)
-        code = np.where(outside & (quality == 0), np.uint32(Quality.UNCERTAIN_UNITS_EXCEEDED), quality)
         if not finite.all():
             code[~finite & (code < _BAD)] = Quality.BAD_SENSOR_FAILURE
-        bad = code >= _BAD
-        if bad.any():
-            value[bad] = np.nan
+        if code.any():
+            bad = code >= _BAD
+            if bad.any():
+                value[bad] = np.nan
         return value, code
 
     def _of_current(self, current: Floats, quality: Codes, loop: Floats) -> tuple[Floats, Codes]:

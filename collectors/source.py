@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from pipeline.errors import ConfigError
 from pipeline.model import Body, Cause
 from pipeline.plant import SourceSettings, Tag, WaveformEntry
 
@@ -23,6 +24,14 @@ Arrival = Literal["polled", "pushed", "mended", "kept"]
 """How rows come to be due: `polled` on a grid of `every_s`; `pushed` when the device wants, and lost while nobody
 listens; `mended` the same, but some of them may be had afterwards (`Reading.mended`); `kept`: somebody keeps all of
 them while we are away."""
+
+
+class Refused(ConfigError):
+    """The device does not let us in, or cannot be believed: a certificate, a user, a namespace.
+
+    A person heals it elsewhere than in the machine file, on the device or in a file that every try reads anew, so the
+    gateway goes on trying.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +151,5 @@ class Source(SourceSettings):
         Raises (on entering):
             Unavailable: the device does not answer.
             ConfigError: it answers, and what the file says about it cannot be right.
+            Refused: likewise, and that can heal without the file being changed.
         """

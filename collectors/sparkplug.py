@@ -120,6 +120,7 @@ async def _open(source: Sparkplug, opening: Opening) -> AsyncIterator[SparkplugS
         most=source.max_buffer,
         will=Will(state, _state(since_ms, online=False), retain=True) if source.host_id else None,
         tls=source.tls,
+        asset=opening.asset,
     )
     wishes = Wishes(
         source.group,

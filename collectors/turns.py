@@ -39,14 +39,13 @@ class Turns:
         self._round = 0
         self._count = itertools.count()
 
-    async def take(self, seat: Seat, *, alone: bool = False) -> None:
-        """Waits until the line is this seat's; whoever got it calls `give_back`.
+    def take_at_once(self) -> bool:
+        """Takes the line if it is free, for a seat that is alone: nobody else can be due, so why wait for them."""
+        taken, self._given = not self._given, True
+        return taken
 
-        `alone`: nobody else can be due in this moment, so why wait for them.
-        """
-        if not self._given and alone:
-            self._given = True
-            return
+    async def take(self, seat: Seat) -> None:
+        """Waits until the line is this seat's; whoever got it calls `give_back`."""
         loop = asyncio.get_running_loop()
         seat.round = max(seat.round + 1, self._round)
         mine: asyncio.Future[None] = loop.create_future()

@@ -5,8 +5,7 @@
 * The server is node-opcua in its own process; every item is a counter, so a value that is not there shows as a hole.
 * The client is a process of its own with a collector into a spool that only counts: subscription, decoding, quality,
   scaling, accounts and memory are in; disk and bus are not (`gateway_cpu` has them).
-* Values are asked for as they happen (sampling interval 0): node-opcua samples by a timer for each item otherwise, at
-  most every 50 ms, and skips what it is too late for; that would be its loss, not the subscription's.
+* Sampling interval and queue are those that the gateway asks for by itself.
 """
 
 import asyncio
@@ -15,15 +14,11 @@ import logging
 import sys
 import time
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import uvloop
-from asyncua import ua
 
-from collectors import opcua_session
 from collectors.collector import Collector
-from collectors.opcua_items import request
 from pipeline import metrics
 from pipeline.model import Batch
 from rootdx.program import follow_parent
@@ -99,14 +94,7 @@ async def client(url: str, items: int, every_s: float, seconds: float) -> dict[s
     source = {"protocol": "opcua", "url": url, "every_s": every_s, "timeout_s": 20.0}
     one = machine(source, [{"name": f"c{i}", "address": f"nsu={URI};s=c{i}"} for i in range(items)])
     spool = Counting(items)
-    with mock.patch.object(opcua_session, "request", _as_they_happen):
-        return await _window(one, spool, every_s, seconds)
-
-
-def _as_they_happen(
-    handle: int, node: ua.NodeId, _: float, queue: int, how: Any = None
-) -> ua.MonitoredItemCreateRequest:
-    return request(handle, node, 0.0, queue, how)
+    return await _window(one, spool, every_s, seconds)
 
 
 async def _window(one: Any, spool: Counting, every_s: float, seconds: float) -> dict[str, float]:

@@ -20,10 +20,11 @@ from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
 from collectors.protocols import MachineFile
+from pipeline import metrics
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.plant import load
 from rootdx.embedded import Broker
-from tests.collectors.devices import first_readings, machine, opening
+from tests.collectors.devices import ASSET, first_readings, machine, opening
 from tests.support.services import reachable_folder, run
 
 Key = ec.EllipticCurvePrivateKey
@@ -161,6 +162,9 @@ async def test_a_broker_that_wants_a_certificate_gets_ours(hall: Hall) -> None:
     both = hall.folder / "both.pem"
     both.write_bytes(hall.client.file.read_bytes() + hall.client.key_file.read_bytes())
     assert await heard(hall, hall.strict, ca_file=hall.ca.file, certificate=both) == 7.0
+    told = metrics.certificate_expiry.labels
+    assert told(ASSET, "own")._value.get() == hall.client.certificate.not_valid_after_utc.timestamp()
+    assert told(ASSET, "server")._value.get() > time.time()
     with pytest.raises(Unavailable):
         await refused(device(hall.strict, ca_file=hall.ca.file))
 

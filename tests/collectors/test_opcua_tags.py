@@ -131,7 +131,8 @@ async def test_each_tag_is_sampled_as_often_as_it_asks(device: Press) -> None:
     one = one.model_copy(update={"tag": tuple(tags)})
     async with one.source.open(opening(one, time.time_ns)) as session:
         asked = [session._request(i, ua.NodeId()).RequestedParameters for i in (0, 1)]
-    assert [item.SamplingInterval for item in asked] == [200, 5000]
+    assert [item.SamplingInterval for item in asked] == [100, 2500]
+    assert [item.QueueSize for item in asked] == [60, 12]
     assert session._publishing_s == 0.2
 
 
