@@ -21,6 +21,7 @@ from rootdx.texts import say
 
 log = logging.getLogger(__name__)
 
+_BACKLOG: Final = 1024
 CLOSING_S: Final = 2
 """Streams that are still open are cut after so long."""
 
@@ -81,6 +82,7 @@ def _listening(ours: BoardSettings) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((ours.host, ours.port))
+            listener.listen(_BACKLOG)  # from here on nobody is turned away, though the first answer takes a moment
         except OSError as error:
             raise ConfigError(
                 f"[board] {ours.host} port {ours.port}: {error.strerror}; choose another host or port"

@@ -60,7 +60,7 @@ def test_machine_pages_list_signals_and_failures(machine: str) -> None:
 def test_machine_files_agree_with_the_machines(machine: str) -> None:
     model = MODELS[machine]
     document = tomllib.loads((ROOT / "deploy" / "plant" / f"{FILES[machine]}.toml").read_text(encoding="utf-8"))
-    analytics = {"cycle", "detector", "waveform", "waveform_source"}
+    analytics = {"check", "cycle", "detector", "waveform", "waveform_source"}
     assert set(document) - analytics == {"path", "name", "process", "source", "tag"}
     assert re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+/[a-z0-9-]+", document["path"])
     assert document["process"] == PROCESS.get(machine, machine)
@@ -86,6 +86,11 @@ def test_registers_of_a_machine_do_not_overlap() -> None:
 
 def test_the_plant_file_names_the_plant() -> None:
     plant = tomllib.loads((ROOT / "deploy" / "plant" / "plant.toml").read_text(encoding="utf-8"))
+    shifts = plant.pop("shift")
     assert plant == {
         "enterprise": "hansung", "site": "ansan1", "name": "한성정밀 안산1공장", "time_zone": "Asia/Seoul",
+        "contract_kw": 700.0,
     }  # fmt: skip
+    assert [(one["name"], f"{one['start']:%H:%M}", f"{one['end']:%H:%M}", len(one["days"])) for one in shifts] == [
+        ("day", "08:00", "20:00", 7), ("night", "20:00", "08:00", 7),
+    ]  # fmt: skip
