@@ -219,7 +219,7 @@ _COLUMNS: Final = """
     SELECT alarm_id, asset, detector, subject, priority, state, active, raised, acknowledged_by, done, shelved_until,
            facts, score FROM rootdx.alarms"""
 _LIST: Final = f"""{_COLUMNS}
-    WHERE (%(asset)s::text IS NULL OR asset = %(asset)s) AND (%(every)s OR state <> 'normal')
+    WHERE (%(asset)s::text IS NULL OR asset = %(asset)s) AND (state <> 'normal' OR %(every)s AND raised IS NOT NULL)
     ORDER BY state = 'normal', active DESC, array_position(ARRAY['high', 'medium', 'low'], priority), raised DESC
     LIMIT 1000"""
 _ONE: Final = f"{_COLUMNS} WHERE alarm_id = %s"
