@@ -163,7 +163,8 @@ def _cell(result: Result) -> Cell:
 _LEAST_DAYS: Final = 30
 _ALARMS: Final = """
     SELECT alarm_id, priority, state, asset, detector, subject, raised, acknowledged_by, facts FROM rootdx.alarms
-    WHERE (%(machines)s::text[] IS NULL OR asset = ANY(%(machines)s)) AND (state <> 'normal' OR %(every)s AND raised IS NOT NULL)
+    WHERE (%(machines)s::text[] IS NULL OR asset = ANY(%(machines)s))
+      AND (state <> 'normal' OR %(every)s AND raised IS NOT NULL)
     ORDER BY state = 'normal', active DESC, array_position(ARRAY['high', 'medium', 'low'], priority), raised DESC"""
 _ONE: Final = """
     SELECT v.asset, v.detector, v.kind, v.subject, v.state, v.priority, v.raised, v.facts, a.memory, v.shelved_until,
