@@ -110,6 +110,7 @@ class People:
         await ask(
             self._db, "INSERT INTO rootdx.board_session (digest, account) VALUES (%s, %s)", [_digest(token), name]
         )
+        await ask(self._db, _OLD)
         await self.note(person, "signed_in", name, {})
         return person, token
 
@@ -204,6 +205,7 @@ _KNOWN: Final = """
     WHERE s.digest = %(digest)s AND a.name = s.account AND NOT a.disabled
       AND s.begun > now() - %(session_h)s * INTERVAL '1 hour' AND s.seen > now() - %(idle_h)s * INTERVAL '1 hour'
     RETURNING a.name, a.role"""
+_OLD: Final = "DELETE FROM rootdx.board_session WHERE begun < now() - INTERVAL '90 days'"
 _NOTE: Final = """
     INSERT INTO rootdx.board_journal (who, role, address, action, subject, data) VALUES (%s, %s, %s, %s, %s, %s)"""
 _ADD: Final = """

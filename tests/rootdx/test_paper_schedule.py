@@ -166,6 +166,8 @@ async def test_the_process_sends_until_it_is_stopped(own_shop: Shop, tmp_path: P
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+    assert running.cancelled()
+    assert all("</html>" in one.read_text(encoding="utf-8") for one in tmp_path.glob("*.html"))
 
 
 async def test_nothing_to_send_is_an_error_that_says_what_to_do(shop: Shop) -> None:
