@@ -36,6 +36,10 @@ class Buffer(Generic[T]):
     def put(self, item: T, weight: int = 1) -> None:
         """Appends at once."""
         self._items.append(item)
+        self.grow(weight)
+
+    def grow(self, weight: int) -> None:
+        """What was put in weighs so much more."""
         self._weight += weight
         self._wake()
         if self.full:

@@ -18,6 +18,7 @@ from typing import Final
 from collectors.breaker import Breaker
 from collectors.modbus_frame import Answer, Ask, Dropped, Framing, RtuFraming, TcpFraming
 from collectors.modbus_line import Line, SerialLine, connect, open_port
+from collectors.modbus_run import Run
 from collectors.turns import Seat, Turns
 from pipeline import metrics
 from pipeline.errors import ConfigError, Unavailable
@@ -136,11 +137,34 @@ class Bus:
         if len(self.seats) > 1 or not self._turns.take_at_once():
             await self._turns.take(seat)
         try:
-            if self._breaker(ask.unit).open:
-                raise Silent(f"{self.place.name}: unit {ask.unit} gives no answer and is left alone for a while")
+            self._refuse_silent(ask.unit)
             return await (self._once if self._is_tcp else self._exchange)(ask, seat.timeout_s)
         finally:
             self._turns.give_back()
+
+    async def run(self, seat: Seat, run: Run) -> Answer | None:
+        """Leads a run to its end, on a TCP line; the answer to the request that was open then, None: none was.
+
+        Raises:
+            Silent: the unit of that request said nothing.
+            Unavailable: the line is gone.
+        """
+        if len(self.seats) > 1 or not self._turns.take_at_once():
+            await self._turns.take(seat)
+        try:
+            self._refuse_silent(run.open.unit)
+            return await self._led(run, seat.timeout_s)
+        finally:
+            self._turns.give_back()
+
+    def may_run(self, units: frozenset[int]) -> bool:
+        """Whether nobody else has anything to do here, and these units answer."""
+        alone = self._is_tcp and not self._gap_s and len(self.seats) == 1
+        return alone and not any(self._breaker(unit).open for unit in units)
+
+    def _refuse_silent(self, unit: int) -> None:
+        if self._breaker(unit).open:
+            raise Silent(f"{self.place.name}: unit {unit} gives no answer and is left alone for a while")
 
     async def probe(self, seat: Seat, ask: Ask) -> bool:
         """Asks a unit that is left alone, if it is time, in a moment when nobody is due; whether it answered.
@@ -178,25 +202,64 @@ class Bus:
         return await self._once(ask, timeout_s)
 
     async def _once(self, ask: Ask, timeout_s: float) -> Answer:
-        line, framing = self._line, self._framing
-        if line is None or line.lost:
-            raise Unavailable(f"{self.place.name} {line.lost if line else 'is closed'}")
-        late = line.drain()
-        if late:
-            framing.feed(late)
+        line = self._ready_line()
         if self._gap_s:
             await self._silence_between_frames()
         began_s = self._now()
         until_s = began_s + timeout_s
         if not self._is_tcp:
             until_s += self.place.on_the_wire_s(ask.nbytes)
-        answer, wrong = None, ""
-        line.send(framing.request(ask))
+        line.send(self._framing.request(ask))
+        line.until_s = until_s
+        answer = await self._heard_of(ask, line, None, timeout_s)
+        self._slowest_s = max(self._slowest_s * _FORGETS, self._quiet_since_s - began_s)
+        return answer
+
+    async def _led(self, run: Run, timeout_s: float) -> Answer | None:
+        line, framing = self._ready_line(), self._framing
+        if not isinstance(framing, TcpFraming):
+            raise TypeError(f"{self.place.name}: a run needs transactions")
+        stopped, data = line.read(self._now() + timeout_s), None
         try:
-            while data := await line.read(until_s):
+            run.start(line, framing, timeout_s, self._turns.wanted)
+            data = await stopped
+        finally:
+            run.leave(awaited=data is not None)
+            self._quiet_since_s = self._now()
+            if run.answers:
+                self._slowest_s = max(self._slowest_s * _FORGETS**run.answers, run.slowest_s)
+                for unit in run.answered:
+                    self._heard(unit)
+        if run.over:
+            return None
+        return await self._heard_of(run.open, line, data, timeout_s)
+
+    def _ready_line(self) -> Line:
+        """The line, nothing lying there any more.
+
+        Raises:
+            Unavailable: it is gone.
+        """
+        line = self._line
+        if line is None or line.lost:
+            raise Unavailable(f"{self.place.name} {line.lost if line else 'is closed'}")
+        late = line.drain()
+        if late:
+            self._framing.feed(late)
+        return line
+
+    async def _heard_of(self, ask: Ask, line: Line, data: bytes | None, timeout_s: float) -> Answer:
+        """The answer to a request that was sent; `data` has come already, None: nothing was waited for yet."""
+        framing, answer, wrong = self._framing, None, ""
+        until_s = line.until_s
+        try:
+            if data is None:
+                data = await line.read(until_s)
+            while data:
                 answer = framing.feed(data)
                 if answer is not None or self._now() >= until_s:  # a line that babbles always has something
                     break
+                data = await line.read(until_s)
         finally:
             framing.settle()
             self._quiet_since_s = self._now()
@@ -204,7 +267,6 @@ class Bus:
                 wrong = self._count()
         if answer is None:
             answer = self._not_answered(ask.unit, line, wrong, timeout_s)
-        self._slowest_s = max(self._slowest_s * _FORGETS, self._quiet_since_s - began_s)
         self._heard(ask.unit)
         return answer
 

@@ -125,16 +125,22 @@ class TcpFraming(Framing):
 
     def __init__(self) -> None:
         super().__init__()
-        self._transaction = 0
+        self.transaction = 0
+        """Of the last request."""
         self._fits = b""
 
     def request(self, ask: Ask) -> bytes:
         """See `Framing`."""
-        self._transaction = self._transaction % 0xFFFF + 1
+        self.transaction = self.transaction % 0xFFFF + 1
         self._asked = ask
-        number = self._transaction.to_bytes(2, "big")
+        number = self.transaction.to_bytes(2, "big")
         self._fits = number + ask.fits
         return number + ask.tail
+
+    def asked(self, ask: Ask | None, number: int) -> None:
+        """Somebody else has asked, last with this transaction; None: and was answered."""
+        self.transaction, self._asked = number, ask
+        self._fits = b"" if ask is None else number.to_bytes(2, "big") + ask.fits
 
     def feed(self, data: bytes) -> Answer | None:
         """See `Framing`."""
@@ -158,7 +164,7 @@ class TcpFraming(Framing):
 
     def _take(self, frame: bytes) -> Answer | None:
         ask = self._asked
-        if ask is None or int.from_bytes(frame[:2], "big") != self._transaction:
+        if ask is None or int.from_bytes(frame[:2], "big") != self.transaction:
             self._drop("stale", len(frame))
             return None
         answer = Answer(wrong="unit") if frame[6] != ask.unit else self._read(ask, frame[7:])

@@ -51,7 +51,10 @@ class Line(asyncio.Protocol):
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._reader: asyncio.Future[bytes] | None = None
-        self._until_s = 0.0
+        self.taker: Callable[[bytes], bool] | None = None
+        """Gets what comes before whoever reads; whether that was for it."""
+        self.until_s = 0.0
+        """When whoever reads gives up, event loop time."""
         self._patience: asyncio.TimerHandle | None = None
         self._due_s = 0.0
         self._data = bytearray()
@@ -85,7 +88,7 @@ class Line(asyncio.Protocol):
         if self._data or self._lost:
             reader.set_result(self.drain())
             return reader
-        self._until_s = until_s
+        self.until_s = until_s
         if self._patience is None or until_s < self._due_s:
             self._be_patient()
         return reader
@@ -93,14 +96,14 @@ class Line(asyncio.Protocol):
     def _be_patient(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
-        self._due_s = self._until_s
+        self._due_s = self.until_s
         self._patience = self._loop.call_at(self._due_s, self._look)
 
     def _look(self) -> None:
         self._patience = None
         if self._reader is None or self._reader.done():
             return
-        if self._loop.time() < self._until_s:  # another wait than the one it was set for
+        if self._loop.time() < self.until_s:  # another wait than the one it was set for
             self._be_patient()
         else:
             self._wake(b"")
@@ -119,6 +122,10 @@ class Line(asyncio.Protocol):
         data = bytes(self._data)
         self._data.clear()
         return data
+
+    def stop(self) -> None:
+        """Whoever reads gets nothing, now."""
+        self._wake(b"")
 
     def hang_up(self) -> None:
         """Closes it."""
@@ -152,6 +159,8 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Something has come."""
+        if self.taker is not None and self.taker(data):
+            return
         if not self._data and self._wake(data):
             return
         self._data += data

@@ -5,7 +5,7 @@
 * A unit that is silent costs one request; its other tags of that reading are not asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from collectors.modbus_bus import Bus, Silent
 from collectors.modbus_frame import Answer, Ask
+from collectors.modbus_run import Run
 from collectors.registers import FUNCTION, Block, Decoder, Limits, Point, learn, plan
 from collectors.turns import Seat
 from pipeline import metrics
@@ -65,6 +66,8 @@ class Lane:
 
 
 _NONE: Final[frozenset[int]] = frozenset()
+_Trouble = tuple[int, Answer | Unavailable | None]
+"""A request without data, by its place in the reading; None: it was not even sent."""
 
 
 @dataclass(slots=True)
@@ -80,6 +83,7 @@ class Said:
         lost: why the line is gone, None while it is there.
         whole: every request was answered as asked, or refused as the machine file deserves.
         numbers: what `Readout.numbers_in` found in it.
+        readings: how many it is, one behind the other; several were all answered as asked.
     """
 
     data: bytes
@@ -90,6 +94,7 @@ class Said:
     lost: Unavailable | None = None
     whole: bool = True
     numbers: tuple[Floats, Codes] | None = None
+    readings: int = 1
 
 
 class Readout:
@@ -124,7 +129,7 @@ class Readout:
         """Whether it tells strings."""
         self.has_words = self.has_texts or bool(self.meanings)
         """Whether it tells anything beside numbers."""
-        integers = self._decoder.integers()
+        integers = self.decoder.integers()
         pairs: list[tuple[int, int]] = []
         for point in points:
             own = tags[point.tag].sentinels
@@ -133,11 +138,16 @@ class Readout:
         self._sentinel_tag = np.array([tag for tag, _ in pairs], np.intp)
         self._sentinel = np.array([said for _, said in pairs], np.float64)
 
+    @property
+    def requests(self) -> int:
+        """Of one reading."""
+        return len(self._asks)
+
     def _use(self, blocks: list[Block]) -> None:
         self.blocks = blocks
         self._trying = any(block.stage == 1 for block in blocks)
         self._asks = [self.lane.asking(block) for block in blocks]
-        self._decoder = Decoder(blocks, len(self._tags))
+        self.decoder = Decoder(blocks, len(self._tags))
         self._behind = [np.array([point.tag for point in block.points], np.intp) for block in blocks]
 
     def first_of(self, unit: int) -> Ask:
@@ -146,29 +156,60 @@ class Readout:
 
     async def read(self) -> Said:
         """One reading, block by block; never raises for a device that is away."""
-        data: list[bytes] = []
-        troubles: list[tuple[int, Answer | Unavailable | None]] = []
+        whole = list[bytes]()
+        said = await self.read_on(whole.append)
+        if said is not None:
+            return said
+        self.lane.answered += len(self._asks)
+        return Said(whole[0], self.decoder, self.units)
+
+    async def read_on(self, take: Callable[[bytes], bool | None]) -> Said | None:
+        """Readings back to back, while they are whole, `take` gets them and wants more, and the line is ours alone.
+
+        Returns:
+            The first one that is not whole, or that was not read so; None: `take` has it, as all before. The answers
+            of what `take` has are for it to count.
+        """
+        if self._trying or not self.lane.bus.may_run(self.units):
+            return await self._read([], None)
+        run = Run(self._asks, take)
+        first: Answer | Unavailable | None
+        try:
+            first = await self.lane.bus.run(self.lane.seat, run)
+        except Unavailable as error:
+            first = error
+        return None if run.over else await self._read(run.data, first)
+
+    async def _asked(self, ask: Ask) -> Answer | Unavailable:
+        try:
+            return await self.lane.bus.ask(self.lane.seat, ask)
+        except Unavailable as error:
+            return error
+
+    async def _read(self, data: list[bytes], first: Answer | Unavailable | None) -> Said:
+        """The rest of a reading: the data of its first requests are there, and what came of the next one."""
+        troubles: list[_Trouble] = []
         silent: frozenset[int] = _NONE
         lost: Unavailable | None = None
-        bus, seat, asks = self.lane.bus, self.lane.seat, self._asks
-        for at, ask in enumerate(asks):
-            trouble: Answer | Unavailable | None = None
-            if lost is None and ask.unit not in silent:
-                try:
-                    answer = await bus.ask(seat, ask)
-                    if answer.data:
-                        data.append(answer.data)
-                        continue
-                    trouble = answer
-                except Silent as error:
-                    silent |= {ask.unit}
-                    self.last_silence = trouble = error
-                except Unavailable as error:
-                    lost = trouble = error
-            data.append(bytes(ask.nbytes))
-            troubles.append((at, trouble))
+        asks = self._asks
+        for at in range(len(data), len(asks)):
+            found: Answer | Unavailable | None = None
+            if first is not None:
+                found, first = first, None
+            elif lost is None and asks[at].unit not in silent:
+                found = await self._asked(asks[at])
+            if isinstance(found, Answer) and found.data:
+                data.append(found.data)
+                continue
+            if isinstance(found, Silent):
+                silent |= {asks[at].unit}
+                self.last_silence = found
+            elif isinstance(found, Unavailable):
+                lost = found
+            data.append(bytes(asks[at].nbytes))
+            troubles.append((at, found))
         self.lane.answered += len(asks) - len(troubles)
-        said = Said(data[0] if len(data) == 1 else b"".join(data), self._decoder, self.units)
+        said = Said(b"".join(data), self.decoder, self.units)
         refused: frozenset[Block] = frozenset()
         if troubles:
             said.silent, said.lost = silent, lost
@@ -177,7 +218,7 @@ class Readout:
             self._learn(refused)
         return said
 
-    def _spoil(self, said: Said, troubles: Sequence[tuple[int, Answer | Unavailable | None]]) -> frozenset[Block]:
+    def _spoil(self, said: Said, troubles: Sequence[_Trouble]) -> frozenset[Block]:
         """Gives the tags behind each block its quality; the blocks that the device refused for good."""
         said.spoilt = np.zeros(len(self._tags), np.uint32)
         refused: list[Block] = []
@@ -206,11 +247,12 @@ class Readout:
     def numbers_of(self, said: Sequence[Said]) -> tuple[Floats, Codes]:
         """Raw numbers and qualities (readings, tags) of readings with one decoder; of tags not read together 0."""
         data = said[0].data if len(said) == 1 else b"".join([one.data for one in said])
-        raw = said[0].decoder.decode_all(data, len(said))
-        quality = np.zeros(raw.shape, np.uint32)
-        for at, one in enumerate(said):
+        raw = said[0].decoder.decode_all(data, sum(one.readings for one in said))
+        quality, at = np.zeros(raw.shape, np.uint32), 0
+        for one in said:
             if one.spoilt is not None:
                 quality[at] = one.spoilt
+            at += one.readings
         if len(self._sentinel):
             reading, which = np.nonzero(raw[:, self._sentinel_tag] == self._sentinel)
             tag = self._sentinel_tag[which]

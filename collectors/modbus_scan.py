@@ -1,7 +1,7 @@
 """What one scan of a machine brought, and how many of them are handed over at once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from collectors.buffer import Buffer
 from collectors.modbus_readout import Said
+from collectors.registers import Decoder
 from collectors.source import Reading
 from pipeline.model import EARLIEST_NS, LATEST_NS, Codes, Event, Floats, Indices
 
@@ -37,6 +38,7 @@ class Scan:
         columns: its rows; None: not looked into yet.
         events: what it told beside them.
         memory: what the next session has to know, None: the same as before.
+        stamps: of several scans that were read as one, None: `ts_ns`, of one.
     """
 
     tick_ns: int
@@ -46,12 +48,37 @@ class Scan:
     columns: Columns | None = None
     events: tuple[Event, ...] = ()
     memory: str | None = None
+    stamps: Sequence[int] | None = None
+
+
+class Reel:
+    """Scans back to back that bring numbers alone; it grows until it is taken.
+
+    Attributes:
+        stamps: of its scans, as in `Scan.ts_ns`.
+        data: of each.
+        taken: whoever hands over has it; the next scan begins another.
+    """
+
+    __slots__ = ("_decoder", "_units", "data", "stamps", "taken")
+
+    def __init__(self, decoder: Decoder, units: frozenset[int]) -> None:
+        self._decoder, self._units = decoder, units
+        self.stamps: list[int] = []
+        self.data: list[bytes] = []
+        self.taken = False
+
+    def scan(self) -> Scan:
+        """All of them as one, taken."""
+        self.taken = True
+        said = Said(b"".join(self.data), self._decoder, self._units, readings=len(self.data))
+        return Scan(self.stamps[0], self.stamps[0], 0, said, stamps=self.stamps)
 
 
 class Readings:
     """What is handed over: everything there is, at most every `gather_s`. Cancelling loses nothing."""
 
-    def __init__(self, buffer: Buffer[Scan], merge: Callable[[list[Scan]], Reading], gather_s: float) -> None:
+    def __init__(self, buffer: Buffer[Scan | Reel], merge: Callable[[list[Scan]], Reading], gather_s: float) -> None:
         self._buffer, self._merge, self._gather_s = buffer, merge, gather_s
         self._next_s = 0.0
 
@@ -66,7 +93,7 @@ class Readings:
             now = asyncio.get_running_loop().time
             await self._buffer.filled(self._next_s - now())
             self._next_s = now() + self._gather_s
-        return self._merge(await self._buffer.take())
+        return self._merge([one.scan() if isinstance(one, Reel) else one for one in await self._buffer.take()])
 
 
 def alike(one: Columns | None, other: Columns | None) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from collectors.buffer import Buffer
 from collectors.end_of_cycle import Trigger
 from collectors.modbus_readout import Readout, Said
-from collectors.modbus_scan import Columns, Readings, Scan, alike, device_time, joined
+from collectors.modbus_scan import Columns, Readings, Reel, Scan, alike, device_time, joined
 from collectors.scaling import Scaling
 from collectors.schedule import SECOND_NS, period_ns, ticks
 from collectors.silence import KIND as SILENT
@@ -100,7 +100,10 @@ class ModbusSession:
         self._later = self._numbers_only and pace.time is None
         """Whether a scan can wait until it is handed over for being looked into."""
         self._memory = self._remember()
-        self._buffer: Buffer[Scan] = Buffer(max(2, min(_BUFFER_SCANS, _BUFFER_ROWS // len(self._names))))
+        self._most = max(2, min(_BUFFER_SCANS, _BUFFER_ROWS // len(self._names)))
+        self._buffer: Buffer[Scan | Reel] = Buffer(self._most)
+        self._reel, self._began_ns = Reel(polled.decoder, polled.units), 0
+        self._reel.taken = True
 
     def _remember(self) -> str:
         """What the next session has to know, as compact JSON text."""
@@ -189,7 +192,7 @@ class ModbusSession:
         """The rows (readings · n,) of readings of all tags with one decoder, one after the other."""
         raw, quality = self._polled.numbers_of(said)
         value, quality = self._scaling.judge(raw, quality)
-        tag = self._polled.tag if len(said) == 1 else np.tile(self._polled.tag, len(said))
+        tag = self._polled.tag if len(raw) == 1 else np.tile(self._polled.tag, len(raw))
         return Columns(tag, value.reshape(-1), quality.reshape(-1))
 
     async def _look_into(self, scan: Scan) -> None:
@@ -309,20 +312,33 @@ class ModbusSession:
             seat.busy, seat.due_s = False, now() + (self._every - clock() % self._every) / SECOND_NS
 
     async def _scan_at_full_pace(self) -> None:
-        clock, buffer, read = self._opening.clock, self._buffer, self._polled.read
         while self._later:  # as below, in as few steps as can be: this is what replays of months wait for
-            if buffer.full:
-                await buffer.room()
-            ns = clock()
-            said = await read()
-            buffer.put(Scan(ns, ns, 0, said))
-            if said.spoilt is not None:
+            await self._buffer.room()
+            self._began_ns = self._opening.clock()
+            said = await self._polled.read_on(self._reeled)
+            if said is not None:
+                self._reel.taken = True
+                self._buffer.put(Scan(self._began_ns, self._began_ns, 0, said))
                 self._raise_if_gone(said)
+            elif len(self._reel.data) >= self._most:
+                self._buffer.grow(self._most)
         while True:
-            await buffer.room()
-            scan = await self._scan(clock(), 0)
+            await self._buffer.room()
+            scan = await self._scan(self._opening.clock(), 0)
             self._put_if_new(scan)
             self._raise_if_gone(scan.said)
+
+    def _reeled(self, data: bytes) -> bool:
+        """Keeps a whole reading; whether there is room for another."""
+        reel = self._reel
+        if reel.taken:
+            reel = self._reel = Reel(self._polled.decoder, self._polled.units)
+            self._buffer.put(reel)
+        reel.stamps.append(self._began_ns)
+        reel.data.append(data)
+        self._lane.answered += self._polled.requests
+        self._began_ns = self._opening.clock()
+        return len(reel.data) < self._most
 
     def _put_if_new(self, scan: Scan) -> None:
         """A device that keeps its own time and says all the same again has not stepped on."""
@@ -350,7 +366,7 @@ class ModbusSession:
     def _merge(self, scans: list[Scan]) -> Reading:
         self._lane.tell()
         parts = self._columns_of(scans)
-        stamps = np.array([scan.ts_ns for scan in scans], np.int64)
+        stamps = np.array([ns for scan in scans for ns in scan.stamps or (scan.ts_ns,)], np.int64)
         lengths = len(self._names) if self._later else [len(part.tag) for part in parts]
         batch = Batch(
             self._opening.asset,

@@ -44,6 +44,10 @@ class Turns:
         taken, self._given = not self._given, True
         return taken
 
+    def wanted(self) -> bool:
+        """Whether somebody waits for a turn."""
+        return bool(self._waiting)
+
     async def take(self, seat: Seat) -> None:
         """Waits until the line is this seat's; whoever got it calls `give_back`."""
         loop = asyncio.get_running_loop()

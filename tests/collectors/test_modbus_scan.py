@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import itertools
 import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from collectors.modbus_line import Line
 from pipeline import metrics
+from pipeline.errors import Unavailable
 from pipeline.model import Batch, Quality
 from tests.collectors.devices import RawModbus, first_readings, machine, opening, serving
 
@@ -23,6 +26,32 @@ class Counting(RawModbus):
         self.asked += start == 0
         self.words["holding", 0] = self.asked % 65_536
         return super()._answer(code, start, count)
+
+
+class Splitting:
+    """A link that hands over every answer in two pieces, with a moment in between."""
+
+    pieces = 0
+
+    @contextlib.asynccontextmanager
+    async def to(self, port: int) -> AsyncIterator[int]:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there, back = await asyncio.open_connection("127.0.0.1", port)
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    back.write(await reader.readexactly(12))
+                    head = await there.readexactly(6)
+                    rest = await there.readexactly(int.from_bytes(head[4:], "big"))
+                    for piece in (head, rest):
+                        writer.write(piece)
+                        self.pieces += 1
+                        await asyncio.sleep(0.002)
+            writer.close()
+            back.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            yield server.sockets[0].getsockname()[1]
 
 
 def at_full_pace(port: int, *addresses: str, **more: Any) -> Any:
@@ -92,6 +121,100 @@ async def test_answers_are_counted_when_they_are_handed_over() -> None:
         readings = await first_readings(one.source, opening(one, time.time_ns), 2)
     value, _ = columns(readings, 1)
     assert counter._value.get() - before == len(value)
+
+
+class Odd(Counting):
+    """Does something else at its hundredth answer, and each hundredth after it."""
+
+    def __init__(self, odd: Callable[["Odd", bytes], bytes]) -> None:
+        super().__init__()
+        self.odd = odd
+        self.answers = 0
+
+    def _answer(self, code: int, start: int, count: int) -> bytes:
+        pdu = super()._answer(code, start, count)
+        self.answers += 1
+        return self.odd(self, pdu) if self.answers % 100 == 0 else pdu
+
+
+@pytest.mark.parametrize(
+    ("odd", "quality"),
+    [
+        (lambda _, pdu: bytes([pdu[0] | 0x80, 4]), Quality.BAD_COMMUNICATION_ERROR),
+        (lambda _, pdu: pdu[:1] + bytes([pdu[1] - 2]) + pdu[2:-2], Quality.BAD_COMMUNICATION_ERROR),
+        (lambda _, pdu: bytes([pdu[0] ^ 7]) + pdu[1:], Quality.BAD_COMMUNICATION_ERROR),
+    ],
+    ids=["refused", "short", "another function"],
+)
+async def test_what_is_not_the_answer_asked_for_costs_its_own_scan_at_full_pace(odd: Any, quality: int) -> None:
+    async with serving(Odd(odd)) as port:
+        one = at_full_pace(port, "holding:0", "holding:1")
+        readings = await first_readings(one.source, opening(one, time.time_ns), 4)
+    value, codes = columns(readings, 2)
+    bad = codes[:, 0] != Quality.GOOD
+    assert bad.sum() >= 2
+    assert (codes[bad] == quality).all()
+    assert np.isnan(value[bad]).all()
+    counted = np.arange(1, len(value) + 1)
+    assert (value[~bad, 0] == counted[~bad]).all()
+    assert (counted[bad] % 100 == 0).all()
+
+
+async def test_answers_in_pieces_are_read_at_full_pace() -> None:
+    device, link = Counting(), Splitting()
+    async with serving(device) as port, link.to(port) as split:
+        one = at_full_pace(split, "holding:0", "holding:1")
+        readings = await first_readings(one.source, opening(one, time.time_ns), 3)
+    value, codes = columns(readings, 2)
+    assert link.pieces > 2
+    assert not codes.any()
+    assert value[:, 0].tolist() == list(range(1, len(value) + 1))
+
+
+def fall_mute(device: Odd, pdu: bytes) -> bytes:
+    device.mute = True
+    return pdu
+
+
+async def test_a_device_that_falls_silent_at_full_pace_ends_the_session_and_loses_nothing() -> None:
+    readings: list[Any] = []
+
+    async def read(port: int) -> None:
+        one = at_full_pace(port, "holding:0", timeout_s=0.1)
+        async with asyncio.timeout(8), one.source.open(opening(one, time.time_ns)) as session:
+            async for reading in session.readings():
+                readings.append(reading)  # noqa: PERF401  # what came before the end is what this is about
+
+    async with serving(Odd(fall_mute)) as port:
+        with pytest.raises(Unavailable, match="gives no answer"):
+            await read(port)
+    value, codes = columns(readings, 1)
+    good = codes[:, 0] == Quality.GOOD
+    assert value[good, 0].tolist() == list(range(1, 101))
+    assert (codes[~good] == Quality.BAD_NO_COMMUNICATION).all()
+
+
+async def test_a_machine_that_joins_the_line_gets_its_turns_beside_one_at_full_pace() -> None:
+    device = Counting({("holding", 7): 7})
+    async with serving(device) as port, asyncio.timeout(20):
+        fast, slow = (
+            at_full_pace(port, "holding:0"),
+            machine(
+                {"protocol": "modbus", "host": "127.0.0.1", "port": port, "every_s": 0.05, "timeout_s": 0.5},
+                [{"address": "holding:7"}],
+            ),
+        )
+        async with fast.source.open(opening(fast, time.time_ns)) as session:
+            said = session.readings()
+            before = [await anext(said) for _ in range(2)]
+            beside = await first_readings(slow.source, opening(slow, time.time_ns), 3)
+            after = [await anext(said) for _ in range(2)]
+    assert device.connections == 1
+    assert [body.value.tolist() for reading in beside for body in reading.bodies if isinstance(body, Batch)] == [
+        [7]
+    ] * 3
+    value, _ = columns(before + after, 1)
+    assert value[:, 0].tolist() == list(range(1, len(value) + 1))
 
 
 async def test_one_timer_serves_waits_of_different_length() -> None:
