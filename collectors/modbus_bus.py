@@ -221,7 +221,7 @@ class Bus:
             raise TypeError(f"{self.place.name}: a run needs transactions")
         stopped, data = line.read(self._now() + timeout_s), None
         try:
-            run.start(line, framing, timeout_s, self._turns.wanted)
+            run.start(line, framing, timeout_s, self._turns.waiting)
             data = await stopped
         finally:
             run.leave(awaited=data is not None)

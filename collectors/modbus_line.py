@@ -59,7 +59,8 @@ class Line(asyncio.Protocol):
         self._due_s = 0.0
         self._data = bytearray()
         self._lost = ""
-        self._write: Callable[[bytes], None] = lambda _: None
+        self.write: Callable[[bytes], None] = lambda _: None
+        """As `send`, for who looks after its errors."""
         self._close: Callable[[], None] = lambda: None
 
     @property
@@ -74,10 +75,14 @@ class Line(asyncio.Protocol):
             Unavailable: now it is.
         """
         try:
-            self._write(data)
+            self.write(data)
         except (OSError, RuntimeError) as error:  # RuntimeError: uvloop knows that the device hung up
-            self.lose(f"cannot be written to: {error}")
+            self.cannot_be_written(error)
             self.check()
+
+    def cannot_be_written(self, error: Exception) -> None:
+        """It is no more."""
+        self.lose(f"cannot be written to: {error}")
 
     def read(self, until_s: float) -> "asyncio.Future[bytes]":
         """What will have come; nothing where the line is lost, or when it is `until_s` in the event loop's time.
@@ -153,7 +158,7 @@ class Line(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:  # uvloop's is no asyncio.Transport
         """TCP: connected."""
-        self._write, self._close = transport.write, transport.abort
+        self.write, self._close = transport.write, transport.abort
         if self._lost:
             transport.abort()
 
@@ -226,6 +231,6 @@ def open_port(port: str, how: SerialLine) -> Line:
     def write(data: bytes) -> None:
         os.write(handle, data)  # a request is 8 bytes; the kernel's buffer takes 4,096
 
-    line._write, line._close = write, close  # noqa: SLF001  # made here, and nowhere else
+    line.write, line._close = write, close  # noqa: SLF001  # made here, and nowhere else
     loop.add_reader(handle, take)
     return line

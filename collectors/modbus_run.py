@@ -6,13 +6,11 @@
 """
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Final
 
 from collectors.modbus_frame import Ask, TcpFraming
 from collectors.modbus_line import Line
-from pipeline.errors import Unavailable
 
 _HEAD: Final = 9
 
@@ -26,20 +24,19 @@ class Run:
 
     Attributes:
         data: what came of a reading that is not whole.
-        answers: how many there were.
+        readings: how many were whole.
         over: it ended with a whole reading, and no request is open.
         slowest_s: the longest wait for an answer.
     """
 
     def __init__(self, asks: Sequence[Ask], take: Callable[[bytes], bool | None]) -> None:
         self.asks, self._deliver = asks, take
-        self._tails = [ask.tail for ask in asks]
-        self._fitting = [(ask.fits, _HEAD + ask.nbytes) for ask in asks]
+        self._frames = [(ask.fits, _HEAD + ask.nbytes, ask.tail) for ask in asks]
+        self._blocks = len(asks)
         self.data: list[bytes] = []
-        self.answers = 0
+        self.readings = 0
         self.over = False
         self.slowest_s = 0.0
-        self._wants: Callable[[], bool] = bool
 
     @property
     def open(self) -> Ask:
@@ -47,39 +44,37 @@ class Run:
         return self.asks[len(self.data)]
 
     @property
+    def answers(self) -> int:
+        """How many there were."""
+        return self.readings * len(self.asks) + len(self.data)
+
+    @property
     def answered(self) -> frozenset[int]:
-        """The units that gave an answer."""
+        """The units that gave one."""
         return frozenset(ask.unit for ask in self.asks[: self.answers])
 
-    def start(self, line: Line, framing: TcpFraming, timeout_s: float, wants: Callable[[], bool]) -> None:
-        """Sends the first request; `wants` says whether somebody else waits for the line.
+    def start(self, line: Line, framing: TcpFraming, timeout_s: float, waiting: Sized) -> None:
+        """Sends the first request; `waiting` holds whoever else wants the line.
 
         Raises:
             Unavailable: the line is lost.
         """
-        self._line, self._framing, self._timeout_s, self._wants = line, framing, timeout_s, wants
-        self._now = asyncio.get_running_loop().time
-        self._number = framing.transaction
+        self._line, self._framing, self._timeout_s, self._waiting = line, framing, timeout_s, waiting
+        self._now, self._write = asyncio.get_running_loop().time, line.write
         self._sent_s = self._now()
-        line.taker = self._take
-        self._send()
+        line.taker, line.until_s = self._take, self._sent_s + timeout_s
+        frame = framing.request(self.open)
+        self._number = framing.transaction
+        self._fits, self._size = frame[:2] + self.open.fits, _HEAD + self.open.nbytes
+        line.send(frame)
 
     def leave(self, *, awaited: bool) -> None:
         """What comes from now on is the ordinary way's; `awaited`: the answer to the open request as well."""
         self._line.taker = None
         self._framing.asked(self.open if awaited and not self.over else None, self._number)
 
-    def _send(self) -> None:
-        self._number = self._number % 0xFFFF + 1
-        number = self._number.to_bytes(2, "big")
-        at = len(self.data)
-        fits, self._size = self._fitting[at]
-        self._fits = number + fits
-        self._line.until_s = self._sent_s + self._timeout_s
-        self._line.send(number + self._tails[at])
-
     def _take(self, data: bytes) -> bool:
-        """Whether it was what is awaited."""
+        """Whether it was what is awaited. Written without calls of our own: it is run for every answer."""
         if len(data) != self._size or not data.startswith(self._fits):
             return False
         now_s = self._now()
@@ -87,15 +82,24 @@ class Run:
         if took_s > self.slowest_s:  # noqa: PLR1730  # a call to max costs as much as all the rest of this line
             self.slowest_s = took_s
         self._sent_s = now_s
-        self.answers += 1
         self.data.append(data[_HEAD:])
-        if len(self.data) == len(self._tails):
-            whole = self.data[0] if len(self.data) == 1 else b"".join(self.data)
+        at = len(self.data)
+        if at == self._blocks:
+            whole = b"".join(self.data)
             self.data.clear()
-            if not self._deliver(whole) or self._wants():
+            self.readings += 1
+            at = 0
+            if not self._deliver(whole) or self._waiting:
                 self.over = True
                 self._line.stop()
                 return True
-        with contextlib.suppress(Unavailable):  # the line tells whoever waits for it
-            self._send()
+        self._number = number = self._number % 0xFFFF + 1
+        transaction = number.to_bytes(2, "big")
+        fits, self._size, tail = self._frames[at]
+        self._fits = transaction + fits
+        self._line.until_s = now_s + self._timeout_s
+        try:
+            self._write(transaction + tail)
+        except (OSError, RuntimeError) as error:
+            self._line.cannot_be_written(error)  # which tells whoever waits for it
         return True

@@ -34,7 +34,8 @@ class Turns:
     """The turns of one line."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, int, int, asyncio.Future[None]]] = []
+        self.waiting: list[tuple[int, int, int, asyncio.Future[None]]] = []
+        """Whoever waits for a turn, as a heap."""
         self._given = False
         self._round = 0
         self._count = itertools.count()
@@ -44,16 +45,12 @@ class Turns:
         taken, self._given = not self._given, True
         return taken
 
-    def wanted(self) -> bool:
-        """Whether somebody waits for a turn."""
-        return bool(self._waiting)
-
     async def take(self, seat: Seat) -> None:
         """Waits until the line is this seat's; whoever got it calls `give_back`."""
         loop = asyncio.get_running_loop()
         seat.round = max(seat.round + 1, self._round)
         mine: asyncio.Future[None] = loop.create_future()
-        heapq.heappush(self._waiting, (seat.round, seat.number, next(self._count), mine))
+        heapq.heappush(self.waiting, (seat.round, seat.number, next(self._count), mine))
         if not self._given:
             self._given = True
             loop.call_soon(self.give_back)  # not at once: others are due in the same moment
@@ -66,8 +63,8 @@ class Turns:
 
     def give_back(self) -> None:
         """The line is the next one's."""
-        while self._waiting:
-            number, _, _, waiter = heapq.heappop(self._waiting)
+        while self.waiting:
+            number, _, _, waiter = heapq.heappop(self.waiting)
             if not waiter.done():
                 self._round = number
                 waiter.set_result(None)
