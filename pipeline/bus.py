@@ -3,6 +3,8 @@
 * Nothing here is a guarantee. Messages may be lost, doubled or late; the ledger sorts that out (QoS 0 throughout,
   because a PUBACK would only say that the broker has it, and the broker is a wire).
 * What has arrived and was not yet taken is bounded in messages and bytes; more is dropped, and sent again.
+* Of a cluster's nodes any will do: they are tried in an order drawn anew each time, so that clients spread over them,
+  and one that is dead costs a try.
 * Any trouble with the broker is `Unavailable`, a certificate that is refused too: what a gateway reads meanwhile stays
   in its spool, and nobody has to start it again once the certificate is renewed.
 * Certificates are read when a session is opened, so that one renewed on disk counts from the next.
@@ -11,6 +13,7 @@
 import asyncio
 import collections
 import contextlib
+import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -23,7 +26,7 @@ from cryptography import x509
 
 from pipeline import metrics
 from pipeline.errors import ConfigError, Unavailable
-from pipeline.settings import Bus
+from pipeline.settings import Bus, Node
 
 MOST_BYTES: Final = 64 << 20
 """Bytes that may wait in memory to be taken."""
@@ -75,8 +78,9 @@ class Arrivals(asyncio.Queue[aiomqtt.Message]):
 class Session:
     """A connected session; made by `connected`."""
 
-    def __init__(self, client: aiomqtt.Client, arrivals: Arrivals) -> None:
+    def __init__(self, client: aiomqtt.Client, arrivals: Arrivals, node: Node) -> None:
         self._client, self._arrivals = client, arrivals
+        self.node = node
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hands a message to the broker, QoS 0; waits while the socket is full.
@@ -100,17 +104,37 @@ class Session:
 
 @contextlib.asynccontextmanager
 async def connected(bus: Bus, identifier: str, topics: Sequence[str], queue: int = 1024) -> AsyncIterator[Session]:
-    """A session with the broker, subscribed to `topics`, holding at most `queue` messages.
+    """A session with the broker, or with any node of its cluster, subscribed to `topics`, holding `queue` messages.
 
     Raises:
-        Unavailable: on entering, no broker there or it refuses us.
+        Unavailable: on entering, no broker there or it refuses us; every node was tried.
         ConfigError: the password file or a certificate cannot be read.
     """
+    shown = _shown(bus)
+    refused: list[Unavailable] = []
+    async with contextlib.AsyncExitStack() as stack:
+        for node in random.sample(bus.nodes, len(bus.nodes)):
+            try:
+                session = await stack.enter_async_context(_session(bus, node, shown, identifier, topics, queue))
+                break
+            except Unavailable as error:
+                refused.append(error)
+        else:
+            try:
+                raise Unavailable("; ".join(str(error) for error in refused)) from refused[-1]
+            finally:
+                refused.clear()  # they hold this frame, and with it in a circle their sockets would stay open
+        yield session
+
+
+@contextlib.asynccontextmanager
+async def _session(
+    bus: Bus, node: Node, shown: str, identifier: str, topics: Sequence[str], queue: int
+) -> AsyncIterator[Session]:
     arrivals = Arrivals(queue)
-    where, shown = f"bus {bus.host}:{bus.port}: ", _shown(bus)
     client = aiomqtt.Client(
-        bus.host,
-        bus.port,
+        node.host,
+        node.port,
         identifier=identifier,
         username=bus.user,
         password=bus.password(),
@@ -121,11 +145,11 @@ async def connected(bus: Bus, identifier: str, topics: Sequence[str], queue: int
         max_queued_incoming_messages=queue,
     )
     async with contextlib.AsyncExitStack() as stack:
-        with _as_unavailable(where, shown):
+        with _as_unavailable(f"bus {node}: ", shown):
             await stack.enter_async_context(_quietly_left(client))
             for topic in topics:
                 await client.subscribe(topic, qos=0)
-        yield Session(client, arrivals)
+        yield Session(client, arrivals, node)
 
 
 @contextlib.asynccontextmanager

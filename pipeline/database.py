@@ -1,14 +1,16 @@
 """A connection to the database, and what its errors mean for us.
 
 What the server says about the connection is `Unavailable`, about rights or schema `ConfigError`, about the data
-`BadData`.
+`BadData`. A certificate that is not believed is `Unavailable` too: once it is renewed nobody has to start us again.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from pipeline.errors import BadData, ConfigError, Unavailable
 from pipeline.migrate import Connection
@@ -27,12 +29,37 @@ async def connect(dsn: str, timeout_s: int) -> Connection:
         )
     except psycopg.OperationalError as error:
         said = str(error).strip()
+        if "no encryption" in said:
+            raise ConfigError(f"store.dsn: {said}; the server wants TLS: {_TLS}") from error
+        about = _about_certificate(said, dsn)
+        if about is not None:
+            raise about from error
         refused = ("password authentication failed", "no password supplied", "role ", "no pg_hba.conf entry")
         if any(word in said for word in refused) or 'database "' in said:
             raise ConfigError(f"store.dsn: {said}; check user, password and database name") from error
         raise Unavailable(f"database: {said}") from error
     except psycopg.ProgrammingError as error:
         raise ConfigError(f"store.dsn: not a connection string: {str(error).strip()}") from error
+
+
+def _about_certificate(said: str, dsn: str) -> ConfigError | Unavailable | None:
+    """What is wrong with the database's certificate or our authority, and what to do; None: it is something else."""
+    given = conninfo_to_dict(dsn)
+    file = given.get("sslrootcert") or os.environ.get("PGSSLROOTCERT") or "~/.postgresql/root.crt"
+    if "root certificate file" in said or "could not read root certificate" in said:
+        return ConfigError(f"store.dsn: {said}; authority {file}: {_TLS}")
+    if "does not match host name" in said:
+        host = given.get("host") or "NAME"
+        return Unavailable(
+            f"database: {said}; name it in store.dsn as its certificate does, or make one that has this name: "
+            f"`rootdx certs server database --host {host}`"
+        )
+    if "certificate verify failed" in said or "certificate revoked" in said or "certificate has expired" in said:
+        return Unavailable(
+            f"database: {said}; the database's certificate is not believed by {file}: is that the ca.pem which signed "
+            "it, is it at its end or revoked (`rootdx certs list`, then copy and restart the database)?"
+        )
+    return None
 
 
 @contextlib.contextmanager
@@ -51,6 +78,9 @@ def translated() -> Iterator[None]:
         raise BadData(said) from error
 
 
+_TLS: Final = (
+    "PGSSLMODE=verify-full and PGSSLROOTCERT=ca.pem in the environment, or sslmode and sslrootcert in store.dsn"
+)
 _TOO_MUCH: Final = "54"  # a document nested too deep and the like: PostgreSQL's limits, met by one item
 _READ_ONLY: Final = "25"  # read-only after a failover, and the like
 _SCHEMA_WRONG: Final = {"42501", "42P01", "42703", "42883", "3F000"}

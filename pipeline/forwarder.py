@@ -37,7 +37,7 @@ async def forward(spool: Spool, bus: Bus, settings: Forwarding) -> None:
     async def attempt() -> None:
         async with connected(bus, f"rootdx-gateway-{spool.source}", [committed_topic(spool.source)]) as session:
             metrics.bus_up.labels("gateway").set(1)
-            log.info("bus connected host=%s port=%d", bus.host, bus.port)
+            log.info("bus connected host=%s port=%d", session.node.host, session.node.port)
             try:
                 await _Sender(spool, session, settings).run()
             finally:

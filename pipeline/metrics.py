@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
-from pipeline.errors import ConfigError
+from pipeline import metrics_server
+from pipeline.metrics_server import Door
 
 # collectors
 rows_read = Counter("rootdx_rows_read_total", "Rows handed over by a device session.", ["asset", "quality"])
@@ -68,6 +69,9 @@ commit_seconds = Histogram(
 )
 lag_seconds = Gauge("rootdx_lag_seconds", "Age of the newest committed row when it was committed.", ["gateway"])
 last_commit = Gauge("rootdx_last_commit_unixtime", "When the store last committed rows.", ["gateway"])
+writer_gateways = Gauge("rootdx_writer_gateways", "Gateways that this writer serves.")
+writers = Gauge("rootdx_writers", "Writers of this database that are at work, as this one sees it.")
+left_to_others = Counter("rootdx_left_to_others_total", "Messages of gateways that another writer serves.")
 store_up = Gauge("rootdx_store_up", "1 while the store connection is open.")
 
 # analytics
@@ -102,26 +106,28 @@ def is_flowing(process: str) -> bool:
     return time.monotonic() - _moved.get(process, float("-inf")) < FLOW_S
 
 
+_doors: list[Door] = []
+
+
+def serve_at(door: Door) -> None:
+    """How the metrics of this process are reached from now on; before that from this computer alone."""
+    _doors[:] = [door]
+
+
 @contextlib.contextmanager
 def served(process: str, port: int) -> Iterator[None]:
-    """The metrics of this process at a port of all its addresses; 0: not at all.
+    """The metrics of this process at a port; 0: not at all.
 
     Raises:
-        ConfigError: the port is taken.
+        ConfigError: the port is taken, or a file of `[metrics]` cannot be used.
     """
     _flowing.labels(process).set_function(partial(is_flowing, process))
     if not port:
         yield
         return
-    try:
-        server, thread = start_http_server(port)
-    except OSError as error:
-        raise ConfigError(
-            f"{process}.metrics_port = {port}: {error.strerror}; choose another, or 0 for none"
-        ) from error
-    try:
+    door = _doors[0] if _doors else None
+    with metrics_server.opened(process, port, door):
+        end = metrics_server.end_of(door)
+        if end is not None:
+            certificate_expiry.labels("metrics", "own").set(end)
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

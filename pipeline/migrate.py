@@ -1,13 +1,21 @@
 """Brings a database to the schema of this program: numbered SQL files, forward only, each in one transaction.
 
 `NNNN_name.sql` runs everywhere, `NNNN_name.timescale.sql` or `NNNN_name.plain.sql` by engine. What ran is kept with
-its checksum in `rootdx.migration`; a file that changed after it ran, or a database that is ahead of the program, stops
-everything. The connection needs CREATEROLE (and, for the extension, superuser) once; no process needs it afterwards.
+its checksum in `rootdx.migration`; a file that changed after it ran stops everything. The connection needs CREATEROLE
+(and, for the extension, superuser) once; no process needs it afterwards.
+
+* A file only adds: programs of the release before run on while it runs and afterwards. One that takes or changes what
+  they use begins with a line `-- breaks: what`; then they stop with a sentence.
+* It never waits long for a lock, because whoever comes after it waits with it: LOCK_S, then everything is undone, the
+  others have PAUSE_S, and it tries again until `patience_s` is over.
 """
 
+import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
@@ -20,7 +28,16 @@ from pipeline.errors import ConfigError, Unavailable
 OLDEST_POSTGRES: Final = 150000
 OLDEST_TIMESCALE: Final = (2, 20)
 ROLES: Final = ("rootdx_owner", "rootdx_writer", "rootdx_reader", "rootdx_analytics", "rootdx_board")
+BREAKS: Final = "-- breaks:"
+"""How a file begins that programs of the release before cannot live with."""
+LOCK_S: Final = 2.0
+"""Longest that writers stand still because a file waits for a lock."""
+PAUSE_S: Final = 4.0
+"""For the others between two tries; twice LOCK_S, so that they have two thirds of the time."""
+PATIENCE_S: Final = 600.0
 _LOCK: Final = 7_266_883_170_118  # any fixed number of our own
+
+log = logging.getLogger(__name__)
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -38,6 +55,20 @@ class Migration:
         """SHA-256 of the text, hexadecimal."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @property
+    def additive(self) -> bool:
+        """Whether programs that do not know this file may run on."""
+        return not self.text.startswith(BREAKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A file that ran, as the database remembers it."""
+
+    name: str
+    checksum: str
+    additive: bool
+
 
 def migrations(engine: str) -> list[Migration]:
     """The files for an engine (`timescale` or `plain`), in order."""
@@ -52,19 +83,54 @@ def _found(engine: str) -> Iterator[Migration]:
             yield Migration(int(number), file.name, file.read_text(encoding="utf-8"))
 
 
-async def migrate(dsn: str) -> list[str]:
-    """Applies what is missing; returns the names of the files applied.
+async def migrate(dsn: str, patience_s: float = PATIENCE_S) -> list[str]:
+    """Applies what is missing, while everybody else works; returns the names of the files applied.
 
     Raises:
         ConfigError: database too old, ahead of this program, changed files, or missing rights.
-        Unavailable: no database there.
+        Unavailable: no database there, or somebody held a lock for `patience_s`; each file ran wholly or not at all.
     """
-    async with _administrator(dsn) as db:
-        return await _migrate(db)
+    done: list[str] = []
+    deadline = time.monotonic() + patience_s
+    async with administrator(dsn) as db:
+        await db.execute(f"SET lock_timeout = {round(LOCK_S * 1000)}".encode())
+        while True:
+            try:
+                await _migrate(db, done)
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+                holder = await _oldest_transaction(db)
+                if time.monotonic() >= deadline:
+                    raise Unavailable(
+                        f"database: the schema waits for {holder}; end that one or try again when it has ended. "
+                        f"Applied so far: {', '.join(done) or 'nothing'}"
+                    ) from error
+                log.warning("waiting for a lock holder=%s again_in=%.0fs", holder, PAUSE_S)
+                await asyncio.sleep(PAUSE_S)
+            else:
+                return done
+
+
+async def _oldest_transaction(db: Connection) -> str:
+    """Whoever most likely holds what we wait for, in words."""
+    row = await (await db.execute(_OLDEST)).fetchone()
+    return "a transaction that has just ended" if row is None else "process {} of {} ({} s): {}".format(*row)
+
+
+_OLDEST: Final = """
+    SELECT pid, usename, round(extract(epoch FROM clock_timestamp() - xact_start)), left(query, 80)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+    ORDER BY xact_start LIMIT 1"""
 
 
 @contextlib.asynccontextmanager
-async def _administrator(dsn: str) -> AsyncIterator[Connection]:
+async def administrator(dsn: str) -> AsyncIterator[Connection]:
+    """A connection with autocommit for what only an administrator may do.
+
+    Raises:
+        ConfigError: missing rights, or no connection string.
+        Unavailable: no database there.
+    """
     try:
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as db:
             yield db
@@ -81,20 +147,19 @@ async def _administrator(dsn: str) -> AsyncIterator[Connection]:
         raise ConfigError(f"database: not a connection string: {str(error).strip()}") from error
 
 
-async def _migrate(db: Connection) -> list[str]:
+async def _migrate(db: Connection, done: list[str]) -> None:
     await check_server(db)
     await db.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
     try:
         engine = await _prepare(db)
         known = migrations(engine)
         applied = await _applied(db)
-        check_applied(known, applied)
-        done = []
+        _check_same(known, applied)
+        _refuse(_newer(known, applied))
         for one in known:
             if one.number not in applied:
                 await _apply(db, one)
                 done.append(one.name)
-        return done
     finally:
         await db.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
 
@@ -127,6 +192,7 @@ async def _prepare(db: Connection) -> str:
         "CREATE TABLE IF NOT EXISTS rootdx.migration (number integer PRIMARY KEY, name text NOT NULL, "
         "checksum text NOT NULL, applied timestamptz NOT NULL DEFAULT now())"
     )
+    await db.execute("ALTER TABLE rootdx.migration ADD COLUMN IF NOT EXISTS additive boolean NOT NULL DEFAULT false")
     await db.execute("ALTER TABLE rootdx.migration OWNER TO rootdx_owner")
     await db.execute("GRANT USAGE ON SCHEMA rootdx TO rootdx_writer, rootdx_reader, rootdx_analytics, rootdx_board")
     await db.execute("GRANT SELECT ON rootdx.migration TO rootdx_writer, rootdx_reader, rootdx_analytics, rootdx_board")
@@ -161,23 +227,35 @@ async def timescale_version(db: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-async def _applied(db: Connection) -> dict[int, tuple[str, str]]:
-    rows = await (await db.execute("SELECT number, name, checksum FROM rootdx.migration")).fetchall()
-    return {number: (name, checksum) for number, name, checksum in rows}
+async def _applied(db: Connection) -> dict[int, Applied]:
+    rows = await (await db.execute(_APPLIED)).fetchall()
+    return {number: Applied(*rest) for number, *rest in rows}
 
 
-def check_applied(known: Sequence[Migration], applied: dict[int, tuple[str, str]]) -> None:
-    """Refuses a database that this program does not understand.
+_APPLIED: Final = """
+    SELECT number, name, checksum, coalesce((to_jsonb(m) ->> 'additive')::boolean, false) FROM rootdx.migration m"""
+
+
+def _check_same(known: Sequence[Migration], applied: Mapping[int, Applied]) -> None:
+    """Refuses a database that another build made.
 
     Raises:
-        ConfigError: it is ahead, or a file changed after it ran.
+        ConfigError: a file changed after it ran.
     """
-    numbers = {one.number: one for one in known}
-    for number, (name, checksum) in sorted(applied.items()):
-        if number not in numbers:
-            raise ConfigError(f"database: schema has {name}, newer than this program; install the newer rootdx")
-        if numbers[number].checksum != checksum:
+    for one in known:
+        if one.number in applied and applied[one.number].checksum != one.checksum:
+            name = applied[one.number].name
             raise ConfigError(f"database: {name} was applied with other content; this program is a different build")
+
+
+def _newer(known: Sequence[Migration], applied: Mapping[int, Applied]) -> list[Applied]:
+    numbers = {one.number for one in known}
+    return [one for number, one in sorted(applied.items()) if number not in numbers]
+
+
+def _refuse(newer: Sequence[Applied]) -> None:
+    if newer:
+        raise ConfigError(f"database: schema has {newer[0].name}, newer than this program; install the newer rootdx")
 
 
 async def _apply(db: Connection, one: Migration) -> None:
@@ -186,16 +264,16 @@ async def _apply(db: Connection, one: Migration) -> None:
         await db.execute("SET LOCAL search_path = rootdx, public")
         await db.execute(one.text.encode())
         await db.execute(
-            "INSERT INTO rootdx.migration (number, name, checksum) VALUES (%s, %s, %s)",
-            [one.number, one.name, one.checksum],
+            "INSERT INTO rootdx.migration (number, name, checksum, additive) VALUES (%s, %s, %s, %s)",
+            [one.number, one.name, one.checksum, one.additive],
         )
 
 
 async def check_schema(db: Connection) -> str:
-    """The engine of a database that is exactly as this program wants it.
+    """The engine of a database that has all that this program wants.
 
     Raises:
-        ConfigError: not migrated, behind or ahead; says what to run.
+        ConfigError: not migrated, behind, or ahead by a file that breaks older programs; says what to run.
     """
     await check_server(db)
     if not await _has_table(db):
@@ -204,10 +282,10 @@ async def check_schema(db: Connection) -> str:
         applied = await _applied(db)
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConfigError(f"database: {str(error).strip()}; connect as rootdx_writer or rootdx_reader") from error
-    names = [name for name, _ in applied.values()]
-    engine = "plain" if any(".plain." in name for name in names) else "timescale"
+    engine = "plain" if any(".plain." in one.name for one in applied.values()) else "timescale"
     known = migrations(engine)
-    check_applied(known, applied)
+    _check_same(known, applied)
+    _refuse([one for one in _newer(known, applied) if not one.additive])
     behind = [one.name for one in known if one.number not in applied]
     if behind:
         raise ConfigError(f"database: schema lacks {', '.join(behind)}; run `rootdx migrate`")
@@ -220,7 +298,7 @@ async def set_password(dsn: str, role: str, secret: str) -> None:
     Raises:
         ConfigError, Unavailable: as `migrate`.
     """
-    async with _administrator(dsn) as db:
+    async with administrator(dsn) as db:
         await db.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(secret)))
 
 

@@ -9,26 +9,62 @@
 """
 
 import os
+from dataclasses import dataclass
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from pipeline.errors import ConfigError
 from pipeline.plant import Frozen, Slug, load
+from pipeline.topics import SLUG
 
 DSN_ENV: Final = "ROOTDX_STORE_DSN"
 CREDENTIALS_ENV: Final = "CREDENTIALS_DIRECTORY"
 """Environment variable: where systemd's LoadCredential= puts files."""
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Where a broker listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As it is written in `bus.host`."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _node(written: str, port: int) -> Node:
+    """A host, with a port of its own where it has one: broker1, broker1:8883, 10.0.0.1, ::1, [::1]:8883."""
+    host, colon, own = written.rpartition(":")
+    if not colon or (":" in host and not host.endswith("]")):
+        return Node(written.strip("[]"), port)
+    if not host or not own.isascii() or not own.isdecimal() or not 1 <= int(own) <= 65535:
+        raise ValueError(
+            f"{written!r} is no address; expected a name or number, and a port where it differs: 'b1:8883'"
+        )
+    return Node(host.strip("[]"), int(own))
+
+
+def _addresses(given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    each = (given,) if isinstance(given, str) else given
+    if not each or not all(each):
+        raise ValueError("expected a name, or the names of a cluster's nodes: ['broker1', 'broker2', 'broker3']")
+    for one in each:
+        _node(one, 1883)
+    return given
+
+
 class Bus(Frozen):
     """The MQTT broker between gateway and writer; any broker of MQTT 3.1.1 will do."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str | tuple[str, ...], AfterValidator(_addresses)] = "127.0.0.1"
+    """One, or the nodes of a cluster; a port that differs from `port` behind a colon."""
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     user: str | None = None
     password_file: Path | None = None
@@ -49,6 +85,11 @@ class Bus(Frozen):
         if self.certificate is not None and self.ca_file is None:
             raise ValueError("certificate without ca_file; name the authority that the broker's certificate is of")
         return self
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every address at which the broker may be reached."""
+        return tuple(_node(one, self.port) for one in ((self.host,) if isinstance(self.host, str) else self.host))
 
     def password(self) -> str | None:
         """The secret, read now.
@@ -106,6 +147,12 @@ class Grouping(Frozen):
     """Messages held in memory; full means: drop, the gateway sends them again."""
 
 
+def _slug_or_nothing(name: str) -> str:
+    if name and not SLUG.fullmatch(name):
+        raise ValueError("expected 1 to 63 lower-case letters, digits and hyphens, as 'writer-1', or nothing")
+    return name
+
+
 class StoreSettings(Frozen):
     """The database."""
 
@@ -120,6 +167,10 @@ class StoreSettings(Frozen):
 class WriterSettings(Frozen):
     """One writer process."""
 
+    name: Annotated[str, AfterValidator(_slug_or_nothing)] = ""
+    """Among the writers of this database; empty: that of this computer. One that is taken gets a number behind it."""
+    gateways: tuple[Slug, ...] = ()
+    """Only these are served; none: all. Writers whose lists have a gateway in common share it."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     group: Grouping = Grouping()
 
@@ -129,6 +180,8 @@ class AnalyticsSettings(Frozen):
 
     plant: Path = Path("plant")
     """Folder of plant.toml and the machine files whose cycles it finds."""
+    machines: tuple[str, ...] = ()
+    """Paths of the machines it looks after, as in their files; none: all that no other process has."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     every_s: PositiveFloat = 1.0
     """Shortest time from one look at new rows to the next."""
@@ -272,10 +325,42 @@ class BoardSettings(Frozen):
         return self.host in ("127.0.0.1", "::1", "localhost")
 
 
+class SealSettings(Frozen):
+    """Whose seal the plant folder needs."""
+
+    signers: Path | None = None
+    """Folder with the public keys of those who may seal; None: no seal is needed."""
+
+
+class MetricsSettings(Frozen):
+    """Who may read the metrics of a process; one way for all of them, at the `metrics_port` of each."""
+
+    host: str = "127.0.0.1"
+    """Address it listens on; 0.0.0.0 for a Prometheus on another computer or in another container."""
+    certificate: Path | None = None
+    """TLS: PEM that is shown, with `key`; it must name the computer as Prometheus calls it."""
+    key: Path | None = None
+    ca_file: Path | None = None
+    """Who reads must show a certificate of this authority. None: anybody who reaches the port reads."""
+    crl_file: Path | None = None
+    """Certificates of it that were revoked; read at the start."""
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> "MetricsSettings":
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together; give both files, or neither")
+        if self.ca_file is not None and self.certificate is None:
+            raise ValueError("ca_file without certificate; only over TLS can somebody show one")
+        if self.crl_file is not None and self.ca_file is None:
+            raise ValueError("crl_file without ca_file; name the authority whose list it is")
+        return self
+
+
 class Settings(Frozen):
     """The whole file."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    seal: SealSettings = SealSettings()
     bus: Bus = Bus()
     store: StoreSettings = StoreSettings()
     gateway: GatewaySettings = GatewaySettings()
@@ -285,6 +370,7 @@ class Settings(Frozen):
     report: tuple[Report, ...] = ()
     """Reports by schedule, sent by `rootdx report send`."""
     board: BoardSettings = BoardSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @model_validator(mode="after")
     def _check_reports(self) -> "Settings":
@@ -312,10 +398,11 @@ def read_settings(file: Path | None) -> Settings:
     analytics = settings.analytics.model_copy(update={"plant": base / settings.analytics.plant})
     notify = settings.notify.model_copy(update={"smtp": _moved(settings.notify.smtp, base, _SECRETS)})
     board = _moved(settings.board, base, ("plant", "certificate", "key"))
+    metrics = _moved(settings.metrics, base, ("certificate", "key", "ca_file", "crl_file"))
     reports = tuple(_report_from(one, base) for one in settings.report)
     parts: dict[str, object] = {
         "gateway": moved, "bus": bus, "store": store, "analytics": analytics, "notify": notify, "board": board,
-        "report": reports,
+        "report": reports, "metrics": metrics, "seal": _moved(settings.seal, base, ("signers",)),
     }  # fmt: skip
     return settings.model_copy(update=parts)
 

@@ -1,4 +1,4 @@
-"""Every SQL statement of the running processes, but for names (`naming`) and bursts (`bursts`).
+"""Every SQL statement of the running processes, but for names (`naming`), bursts (`bursts`) and writers (`roster`).
 
 * A `Commit` is applied in one transaction or not at all: rows, tallies, events, quarantine, ledger.
 * The ledger is read under a row lock before anything is written and must be what the caller believed; so a second
@@ -30,6 +30,7 @@ from pipeline.ledger import record_id
 from pipeline.migrate import Connection, check_schema
 from pipeline.model import HOUR_NS, Batch, Body, Cause, Event, Tally, Waveform
 from pipeline.naming import DECLARED, Names
+from pipeline.roster import Member, Roster
 from pipeline.settings import StoreSettings, store_dsn
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,10 @@ class Store:
         with translated():
             rows = await self._all("SELECT source_id, gateway, epoch, last_seq FROM rootdx.ledger ORDER BY source_id")
         return [Entry(*row) for row in rows]
+
+    def roster(self, member: Member, life: uuid.UUID) -> Roster:
+        """The list of writers, for one that stores here; asked in turn with everything else of this store."""
+        return Roster(self._db, member, life)
 
     async def enter(self, gateway: str, epoch: uuid.UUID) -> Entry:
         """The ledger row of a spool, made if it is new."""
@@ -264,7 +269,7 @@ class Store:
         now = time.monotonic()
         if all(now - self._noted.get(hour, -math.inf) < NOTE_S for hour in hours):
             return
-        await self._db.execute(_TOUCHED, [[hour * 3600 for hour in hours]])
+        await self._db.execute(_TOUCHED, [[hour * 3600 for hour in sorted(hours)]])
         self._noted = {hour: at for hour, at in self._noted.items() if now - at < NOTE_S} | dict.fromkeys(hours, now)
 
     async def _insert_waveforms(self, waveforms: Sequence[tuple[int, Waveform]]) -> None:
@@ -348,6 +353,11 @@ _LOCK_LEDGER: Final = (
 )
 _ADVANCE: Final = "UPDATE rootdx.ledger SET last_seq = %s, last_commit = now() WHERE source_id = %s"
 _DIRECT: Final = "timescaledb.enable_direct_compress_copy"  # servers before 2.21 do not know it
+_NOTICED: Final = """
+    SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
+           set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '11000', false),
+           set_config('idle_in_transaction_session_timeout', '30s', false)"""
+"""So that the rows which a writer locked are free soon after its computer is gone; as shipped it takes two hours."""
 _TOUCHED: Final = "SELECT rootdx.touched(to_timestamp(hour)) FROM unnest(%s::bigint[]) hour"
 _ARRIVED: Final = """
     INSERT INTO rootdx.arrival AS known (asset_id, hour, from_ts, to_ts)
@@ -389,6 +399,7 @@ async def opened(settings: StoreSettings) -> AsyncIterator[Store]:
     try:
         with translated():
             engine = await check_schema(db)
+            await db.execute(_NOTICED)
             known = await (await db.execute("SELECT current_setting(%s, true)", [_DIRECT])).fetchone()
         yield Store(db, engine, settings.direct_columnstore_rows if known and known[0] else None)
     finally:

@@ -8,6 +8,7 @@
 
 import json
 import struct
+import threading
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
@@ -159,7 +160,7 @@ def unpack(payload: bytes) -> tuple[Body, ...]:
         size = zstandard.frame_content_size(payload)
         if not 0 <= size <= LARGEST_PAYLOAD:
             raise BadData(f"payload unpacks to {size} bytes; at most {LARGEST_PAYLOAD} are accepted")
-        plain = _decompressor().decompress(payload, max_output_size=size)
+        plain = _own.decompressor.decompress(payload, max_output_size=size)
     except zstandard.ZstdError as error:
         raise BadData(f"payload of {len(payload)} bytes is not a zstd frame: {error}") from error
     bodies: list[Body] = []
@@ -184,14 +185,22 @@ def record(held: Frame) -> Record:
     return Record(held.source, held.epoch, held.seq, held.previous, held.gateway_ns, bodies)
 
 
-@lru_cache(maxsize=4)
+class _Own(threading.local):
+    """What packs and unpacks; one a thread, since two at once in one of them spoil each other's bytes."""
+
+    def __init__(self) -> None:
+        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_own = _Own()
+
+
 def _compressor(level: int) -> zstandard.ZstdCompressor:
-    return zstandard.ZstdCompressor(level=level)
-
-
-@lru_cache(maxsize=1)
-def _decompressor() -> zstandard.ZstdDecompressor:
-    return zstandard.ZstdDecompressor()
+    known = _own.compressors.get(level)
+    if known is None:
+        known = _own.compressors[level] = zstandard.ZstdCompressor(level=level)
+    return known
 
 
 def _padded(data: bytes) -> bytes:

@@ -18,7 +18,7 @@ from pipeline.errors import RootdxError
 from pipeline.migrate import check_schema, timescale_version
 from pipeline.model import BAD_BIT
 from pipeline.plant import Machine, load_folder
-from pipeline.settings import Settings, read_settings, store_dsn
+from pipeline.settings import Node, Settings, read_settings, store_dsn
 from rootdx.texts import say
 
 CLOCK_S: Final = 2.0
@@ -55,7 +55,7 @@ async def examine(config: Path | None, *, machines: bool) -> list[Finding]:
         found.append(Finding("ok", say("doctor.plant"), say("doctor.plant_fine", machines=len(plant), tags=tags)))
     if plant or settings.analytics.plant != settings.gateway.plant:
         found.append(_cycles(settings))
-    found.append(await _bus(settings))
+    found += [await _bus(settings, node) for node in settings.bus.nodes]
     found += [one async for one in _store(settings)]
     found.append(_spool(settings))
     if machines:
@@ -80,14 +80,15 @@ def _cycles(settings: Settings) -> Finding:
     return Finding("ok", subject, f"{text}  {say('doctor.cycles_off')} {'; '.join(left_out)}" if left_out else text)
 
 
-async def _bus(settings: Settings) -> Finding:
+async def _bus(settings: Settings, node: Node) -> Finding:
     started = time.monotonic()
+    alone = settings.bus.model_copy(update={"host": str(node)})
     try:
-        async with connected(settings.bus, f"rootdx-doctor-{os.getpid()}", []):
+        async with connected(alone, f"rootdx-doctor-{os.getpid()}", []):
             milliseconds = (time.monotonic() - started) * 1000
     except RootdxError as error:
         return Finding("failed", say("doctor.bus"), str(error))
-    text = say("doctor.bus_fine", host=settings.bus.host, port=settings.bus.port, milliseconds=milliseconds)
+    text = say("doctor.bus_fine", host=node.host, port=node.port, milliseconds=milliseconds)
     return Finding("ok", say("doctor.bus"), text)
 
 

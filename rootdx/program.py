@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from pipeline import service
+from pipeline import metrics, service
 from pipeline.errors import EXIT_CONFIG, ConfigError, RootdxError
 from pipeline.settings import Settings, read_settings
 from simulators.errors import InputError
@@ -66,4 +66,5 @@ def settings_of(config: Path | None) -> Settings:
     given = config or (Path(os.environ["ROOTDX_CONFIG"]) if os.environ.get("ROOTDX_CONFIG") else None)
     settings = read_settings(given)
     service.configure_logging(settings.log_level)
+    metrics.serve_at(settings.metrics)
     return settings

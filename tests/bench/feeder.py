@@ -26,14 +26,14 @@ LIVE_S = 7200
 """Longest live feed."""
 
 
-async def fill(settings: Settings, seconds: int, start_ns: int) -> None:
-    now_ns = start_ns
+async def fill(settings: Settings, seconds: int, start_ns: int, plant: str) -> None:
+    now_ns, machines = start_ns, rows.assets(plant)
     fast = settings.gateway.spool.model_copy(update={"group_s": 1e-4})
     table = rows.values(seconds)
     async with Spool(fast, settings.gateway.name, lambda: now_ns) as spool:
         for second in range(seconds):
             now_ns = start_ns + second * rows.SECOND_NS
-            await spool.append(rows.batches(now_ns, table[second]))
+            await spool.append(rows.batches(now_ns, table[second], machines))
         print(f"filled head={spool.head} bytes={spool.size()}", flush=True)
 
 
@@ -63,12 +63,13 @@ def main() -> int:
     parser.add_argument("settings", type=Path)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--plant", default="plant", help="whose machines, where several gateways are filled")
     parser.add_argument("--live", action="store_true")
     asked = parser.parse_args()
     settings = read_settings(asked.settings)
     service.configure_logging()
     if asked.what == "fill":
-        return service.run(lambda: fill(settings, asked.seconds, asked.start))
+        return service.run(lambda: fill(settings, asked.seconds, asked.start, asked.plant))
     return service.run(lambda: forward_it(settings, live=asked.live))
 
 

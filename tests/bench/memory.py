@@ -15,6 +15,7 @@ from tests.bench.stage import Invalid, Stage, Wish, looking, one
 DEVICES, EVERY_S = 20, 1.0
 RATE_HZ = DEVICES * machines.TAGS / EVERY_S
 SAMPLE_S = 5.0
+MINUTES = 3.0
 LEAST = 10
 
 
@@ -40,7 +41,7 @@ async def measure(stage: Stage, wish: Wish) -> list[Figure]:
         spool = plant.settings.parent / "spool" / FILE
         began, samples = time.monotonic(), list[Sample]()
         before = await one(db, "SELECT coalesce(sum(rows), 0) FROM rootdx.record")
-        while time.monotonic() - began < wish.minutes * 60:
+        while time.monotonic() - began < (wish.minutes or MINUTES) * 60:
             size, pending = await asyncio.to_thread(_spool, spool)
             samples.append(Sample(time.monotonic() - began, gateway.rss_mb(), writer.rss_mb(), size, pending))
             await asyncio.sleep(SAMPLE_S)

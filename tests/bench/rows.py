@@ -35,11 +35,16 @@ def values(seconds: int, seed: int = 1) -> Floats:
     return np.hstack(parts)
 
 
-def batches(ts_ns: int, row: Floats) -> list[Batch]:
+def assets(plant: str) -> tuple[str, ...]:
+    """The machines of a plant of its own, where there are several."""
+    return tuple(f"bench/{plant}/a/l/m{i:02d}" for i in range(MACHINES))
+
+
+def batches(ts_ns: int, row: Floats, names: tuple[str, ...] = ASSETS) -> list[Batch]:
     """One second of the plant: a batch a machine."""
     order = np.arange(TAGS)
     machines = row.reshape(MACHINES, TAGS)
-    return [Batch.of(asset, NAMES, ts_ns, order, machines[i]) for i, asset in enumerate(ASSETS)]
+    return [Batch.of(asset, NAMES, ts_ns, order, machines[i]) for i, asset in enumerate(names)]
 
 
 def prepared(table: Floats, start_ns: int, tag_ids: copying.Ids) -> bytes:

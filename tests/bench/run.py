@@ -11,15 +11,18 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import psutil
 from rich.console import Console
 
 from tests.bench import (
     board,
+    databases,
     detector_speed,
     frames,
     gateway_cpu,
+    gateway_hour,
     grafana,
     joint_speed,
     latency,
@@ -28,8 +31,12 @@ from tests.bench import (
     modbus_rate,
     opcua_rate,
     outage,
+    restore,
+    sizing,
     sparkplug_rate,
     spool_to_store,
+    upgrade,
+    writers,
     year,
 )
 from tests.bench.figures import Figure
@@ -53,7 +60,15 @@ ALL: dict[str, Measurement] = {
     "modbus_rate": modbus_rate.measure,
     "opcua_rate": opcua_rate.measure,
     "sparkplug_rate": sparkplug_rate.measure,
+    "gateway_hour": gateway_hour.measure,
+    "upgrade": upgrade.measure,
+    "restore": restore.measure,
+    "sizing": sizing.measure,
+    "databases": databases.measure,
+    "writers": writers.measure,
 }
+LONG = ("gateway_hour", "upgrade", "restore", "sizing", "databases", "writers")
+"""Only when asked for by name."""
 ELSEWHERE = ("spool_to_store", "outage")
 """Also measured on the server of --dsn."""
 WIDTH = 150
@@ -62,7 +77,15 @@ DSN = "ROOTDX_BENCH_DSN"
 
 
 async def main(asked: argparse.Namespace, console: Console) -> int:
-    wish = Wish(asked.repeats, asked.rows, asked.seconds, asked.hours, asked.minutes)
+    wish = Wish(
+        asked.repeats,
+        asked.rows,
+        asked.seconds,
+        asked.hours,
+        asked.minutes,
+        spool=asked.spool,
+        flash=(asked.flash[0], asked.flash[1], asked.flash[2], asked.flash[3]),
+    )
     figures: list[Figure] = []
     wrong: list[str] = []
     busy = ", ".join(f"{load:.2f}" for load in os.getloadavg())
@@ -102,12 +125,18 @@ async def _measure_at(
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(ALL), default=list(ALL), metavar="NAME", help=", ".join(ALL))
+    usual = [name for name in ALL if name not in LONG]
+    parser.add_argument("--only", nargs="+", choices=list(ALL), default=usual, metavar="NAME", help=", ".join(ALL))
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=2_000_000, help="in the spool of spool_to_store")
+    parser.add_argument("--rows", type=int, help="in the spool of spool_to_store (2 M), of upgrade and restore (10 M)")
     parser.add_argument("--seconds", type=float, default=20.0, help="a window of latency and gateway_cpu")
     parser.add_argument("--hours", type=float, default=8.0, help="of outage")
-    parser.add_argument("--minutes", type=float, default=3.0, help="of memory")
+    parser.add_argument("--minutes", type=float, help="of memory (3) and gateway_hour (60)")
+    parser.add_argument("--spool", type=Path, metavar="DIR", help="of gateway_hour, best on a file system of its own")
+    flash = ("GB", "CYCLES", "WA_LOW", "WA_HIGH")
+    parser.add_argument(
+        "--flash", nargs=4, type=float, metavar=flash, default=Wish().flash, help="of gateway_hour, assumed"
+    )
     parser.add_argument(
         "--dsn", default=os.environ.get(DSN), help=f"administrator's DSN of a TimescaleDB server; {DSN}"
     )

@@ -20,6 +20,7 @@ from tests.bench.figures import Figure, show, show_profile
 from tests.bench.spooled import Cost, Filled, Goal, Meter
 from tests.bench.stage import Content, Db, Invalid, Stage, Wish, content, looking
 
+ROWS = 2_000_000
 TARGET = 0.8
 DIRECT = "timescaledb.enable_direct_compress_copy"
 
@@ -35,7 +36,7 @@ class Run:
 
 async def measure(stage: Stage, wish: Wish) -> list[Figure]:
     """The figures; prints them and, where the ratio is missed, the writer's profile."""
-    filled = await spooled.fill(stage, max(1, wish.rows // rows.RATE_HZ))
+    filled = await spooled.fill(stage, max(1, (wish.rows or ROWS) // rows.RATE_HZ))
     stage.console.print(
         f"spool: {filled.rows:,} rows in {filled.seconds:,} records, {filled.size_mb:.1f} MB on disk, "
         f"{filled.size_mb * 1e6 / filled.rows:.2f} B/row, filled in {filled.fill_s:.0f} s"

@@ -46,21 +46,25 @@ class Wish:
 
     Attributes:
         repeats: of every figure.
-        rows: in the spool of spool_to_store.
+        rows: in the spool of spool_to_store, in the table of upgrade and restore; None for their own.
         seconds: one window of latency and gateway_cpu.
         hours: outage of outage.
-        minutes: of memory.
+        minutes: of memory and gateway_hour; None for their own.
         warm_s: before a window of a running gateway.
         explained: whether a missed target is followed by a profile.
+        spool: where the spool of gateway_hour lies; None for the folder of the stage.
+        flash: capacity in GB, P/E cycles, lowest and highest write amplification: assumptions of gateway_hour.
     """
 
     repeats: int = 5
-    rows: int = 2_000_000
+    rows: int | None = None
     seconds: float = 20.0
     hours: float = 8.0
-    minutes: float = 3.0
+    minutes: float | None = None
     warm_s: float = 5.0
     explained: bool = True
+    spool: Path | None = None
+    flash: tuple[float, float, float, float] = (16.0, 3000.0, 2.0, 8.0)
 
 
 @dataclass(slots=True)
@@ -229,7 +233,7 @@ async def staged(console: Console, dsn: str | None) -> AsyncIterator[Stage]:
                 postgres = await stack.enter_async_context(Postgres(folder / "database"))
                 where = postgres.dsn()
             else:
-                where = await stack.enter_async_context(_database_at(dsn))
+                where = await stack.enter_async_context(database_at(dsn))
             await migrate.migrate(where)
             stage = Stage(console, folder, where, broker, embedded=dsn is None)
             stage.engine, stage.server = await _server(where)
@@ -240,11 +244,11 @@ async def staged(console: Console, dsn: str | None) -> AsyncIterator[Stage]:
 
 
 @contextlib.asynccontextmanager
-async def _database_at(dsn: str) -> AsyncIterator[str]:
-    """A fresh database; dropped afterwards. The roles that `migrate` makes stay."""
+async def database_at(dsn: str, template: str = "template1") -> AsyncIterator[str]:
+    """A fresh database, or a copy of one; dropped afterwards. The roles that `migrate` makes stay."""
     name = f"rootdx_bench_{secrets.token_hex(4)}"
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as db:
-        await db.execute(f"CREATE DATABASE {name}".encode())
+        await db.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
     try:
         yield make_conninfo(dsn, dbname=name)
     finally:

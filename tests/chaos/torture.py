@@ -2,6 +2,8 @@
 
     python -m tests.chaos.torture [--faults 1000] [--for 2min] [--seed 1]
     python -m tests.chaos.torture --protocols       between machine and gateway instead: see protocols
+    python -m tests.chaos.torture --cluster         three broker nodes and three writers instead: see cluster
+    python -m tests.chaos.torture --hostile         clients that mean harm instead: see hostile
 
 The plant under test is real: gateways (tests/chaos/counted_gateway.py), an MQTT broker, a writer and a PostgreSQL
 server (without TimescaleDB), each a process of its own, with links that can be cut between them. Three gateways: one
@@ -37,7 +39,7 @@ from rich.table import Table
 from pipeline import migrate, reserve
 from rootdx.cli import seconds
 from rootdx.embedded import Broker, Postgres
-from tests.chaos import protocols
+from tests.chaos import cluster, hostile, protocols
 from tests.chaos.counted_gateway import CLOCK_OFFSET, INCARNATION, WITNESS
 from tests.support.proxy import Proxy
 from tests.support.report import Row, write_report
@@ -603,4 +605,8 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     if "--protocols" in sys.argv:
         raise SystemExit(protocols.entry())
+    if "--cluster" in sys.argv:
+        raise SystemExit(cluster.entry())
+    if "--hostile" in sys.argv:
+        raise SystemExit(hostile.entry())
     raise SystemExit(asyncio.run(main(_arguments())))

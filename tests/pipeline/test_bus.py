@@ -10,7 +10,7 @@ import pytest
 from pipeline import bus as bus_module
 from pipeline.bus import Delivery, connected
 from pipeline.errors import ConfigError, Unavailable
-from pipeline.settings import Bus
+from pipeline.settings import Bus, Node
 from rootdx.embedded import Broker, free_port
 from tests.support.proxy import Proxy
 
@@ -142,3 +142,33 @@ async def test_second_session_of_one_name_ends_the_first(broker: Broker, topic: 
 async def test_missing_password_file_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read the secret"):
         await connected(settings(1, user="u", password_file=tmp_path / "no"), name(), []).__aenter__()
+
+
+# Several nodes
+
+
+async def test_a_node_that_is_dead_costs_a_try_and_no_more(broker: Broker, topic: str) -> None:
+    dead = free_port()
+    several = settings(dead, host=("127.0.0.1", f"localhost:{broker.port}", "127.0.0.1"))
+    for _ in range(4):  # whichever order is drawn
+        async with connected(several, name(), [topic]) as session:
+            assert session.node == Node("localhost", broker.port)
+            await session.publish(topic, b"x")
+            assert await heard(session, 1) == [Delivery(topic, b"x")]
+
+
+async def test_every_node_that_was_tried_is_named(broker: Broker) -> None:
+    one, other = free_port(), free_port()
+    with pytest.raises(Unavailable) as caught:
+        await connected(settings(one, host=("127.0.0.1", f"127.0.0.1:{other}")), name(), []).__aenter__()
+    assert f"bus 127.0.0.1:{one}: " in str(caught.value)
+    assert f"bus 127.0.0.1:{other}: " in str(caught.value)
+
+
+async def test_clients_spread_over_the_nodes(broker: Broker) -> None:
+    several = settings(broker.port, host=("127.0.0.1", "localhost"))
+    found = set()
+    for _ in range(20):
+        async with connected(several, name(), []) as session:
+            found.add(session.node.host)
+    assert found == {"127.0.0.1", "localhost"}

@@ -38,7 +38,9 @@ def test_a_taken_port_is_a_mistake_of_the_settings() -> None:
     port = free_port()
     with (
         metrics.served("gateway", port),
-        pytest.raises(ConfigError, match=rf"writer\.metrics_port = {port}: .*; choose another"),
+        pytest.raises(
+            ConfigError, match=rf"writer\.metrics_port = {port}, metrics\.host = '127\.0\.0\.1': .*; choose another"
+        ),
         metrics.served("writer", port),
     ):
         raise AssertionError

@@ -70,7 +70,7 @@ def test_file_that_changed_after_it_ran_stops_everything(plain_dsn: str) -> None
             run(work)
 
 
-def test_database_ahead_of_the_program_stops_everything(plain_dsn: str) -> None:
+def test_database_ahead_by_a_file_that_breaks_older_programs_stops_everything(plain_dsn: str) -> None:
     ask(plain_dsn, "INSERT INTO rootdx.migration (number, name, checksum) VALUES (9999, '9999_later.sql', 'x')")
     for work in (migrate.migrate(plain_dsn), engine_of(plain_dsn)):
         with pytest.raises(ConfigError, match=r"9999_later.sql, newer than this program; install the newer rootdx"):

@@ -6,7 +6,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from pipeline.errors import ConfigError
-from pipeline.settings import DSN_ENV, Settings, StoreSettings, read_secret, read_settings, store_dsn
+from pipeline.settings import DSN_ENV, Node, Settings, StoreSettings, read_secret, read_settings, store_dsn
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +57,9 @@ def test_absolute_paths_stay(tmp_path: Path) -> None:
         ("[buss]\nhost = 'x'\n", 1, "buss: unknown key; check its spelling"),
         ("[bus]\nport = 70000\n", 2, "bus.port = 70000"),
         ("[bus]\nport = 'x'\n", 2, "bus.port = 'x'"),
+        ("[bus]\nhost = []\n", 2, "bus.host: expected a name, or the names of a cluster's nodes"),
+        ("[bus]\nhost = ['a', 'b:0']\n", 2, "bus.host: 'b:0' is no address; expected a name or number"),
+        ("[writer]\nname = 'Writer 1'\n", 2, "writer.name = 'Writer 1': expected 1 to 63 lower-case letters"),
         ("[gateway]\nname = 'Gateway 1'\n", 2, "gateway.name = 'Gateway 1': expected lower-case"),
         ("[gateway.spool]\ncap_mb = 0\n", 2, "gateway.spool.cap_mb = 0"),
         ("[gateway.forward]\n\nwindow = -1\n", 3, "gateway.forward.window = -1"),
@@ -68,6 +71,23 @@ def test_fault_is_named_with_file_line_key_and_value(tmp_path: Path, text: str, 
     with pytest.raises(ConfigError) as caught:
         read_settings(file)
     assert str(caught.value).startswith(f"{file}:{line}: {words}")
+
+
+@pytest.mark.parametrize(
+    ("host", "nodes"),
+    [
+        ("'b1'", [("b1", 1)]),
+        ("['b1', 'b2:8884', '10.0.0.1']", [("b1", 1), ("b2", 8884), ("10.0.0.1", 1)]),
+        ("['::1', '[fe80::2]', '[fe80::3]:5']", [("::1", 1), ("fe80::2", 1), ("fe80::3", 5)]),
+    ],
+)
+def test_a_broker_is_one_address_or_several_with_ports_of_their_own(
+    tmp_path: Path, host: str, nodes: list[tuple[str, int]]
+) -> None:
+    settings = read_settings(write(tmp_path, f"[bus]\nhost = {host}\nport = 1\n"))
+    assert settings.bus.nodes == tuple(Node(*one) for one in nodes)
+    again = settings.bus.model_copy(update={"host": tuple(str(one) for one in settings.bus.nodes)})
+    assert again.nodes == settings.bus.nodes
 
 
 def test_secret_is_the_first_line(tmp_path: Path) -> None:

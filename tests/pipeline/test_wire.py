@@ -6,6 +6,7 @@ import struct
 import uuid
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -328,3 +329,12 @@ def test_waveforms_do_not_count_as_rows() -> None:
     held = frame([batch(), *many[:1]], 1)
     assert held.rows == 3
     assert wire.record(held).bodies == (batch(), many[0])
+
+
+def test_spools_of_one_process_do_not_spoil_each_others_bytes() -> None:
+    """Each packs in a thread of its own."""
+    bodies = [[batch(1000 * i, 2000)] for i in range(8)]
+    with ThreadPoolExecutor(len(bodies)) as threads:
+        for _ in range(40):
+            packed_at_once = list(threads.map(wire.pack, bodies))
+            assert [list(wire.unpack(one)) for one in packed_at_once] == bodies

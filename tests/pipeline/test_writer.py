@@ -83,8 +83,8 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def gateway(broker: Broker) -> AsyncIterator[Gateway]:
-    name = f"gw-{secrets.token_hex(3)}"
+async def gateway(broker: Broker, name: str = "") -> AsyncIterator[Gateway]:
+    name = name or f"gw-{secrets.token_hex(3)}"
     async with connected(Bus(port=broker.port), f"test-{name}", [committed_topic(name)]) as session:
         mine = Gateway(session, name)
         work = asyncio.create_task(mine.listen())
