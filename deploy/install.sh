@@ -50,7 +50,10 @@ install -d -m 0700 "$etc/secrets"
 for file in deploy/config/*.toml; do place "$file" "$etc/$(basename "$file")" 0644; done
 place deploy/plant/plant.toml "$etc/plant/plant.toml" 0644
 place deploy/nats/nats.conf "$etc/nats/nats.conf" 0644
+place deploy/nats/cluster.conf "$etc/nats/cluster.conf" 0644
 for file in deploy/systemd/*.service; do install -m 0644 "$file" "$root/etc/systemd/system/"; done
+mkdir -p "$root/etc/systemd/journald.conf.d"
+place deploy/systemd/journald.conf "$root/etc/systemd/journald.conf.d/rootdx.conf" 0644
 ln -sfn /opt/rootdx/bin/rootdx "$root/usr/local/bin/rootdx"
 
 if [ -z "$root" ]; then
@@ -61,6 +64,7 @@ if [ -z "$root" ]; then
     chmod 0700 "$etc/plant/pki"
     if [ -d /run/systemd/system ]; then
         systemctl daemon-reload
+        systemctl try-restart systemd-journald.service
         systemctl try-restart 'rootdx-*.service'
     fi
 fi

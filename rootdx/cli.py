@@ -26,6 +26,8 @@ from rootdx.commands import (
     board,
     browse,
     certs,
+    company,
+    config,
     cycles,
     enter,
     gateway,
@@ -79,6 +81,8 @@ app.add_typer(record.app, name="record")
 app.add_typer(report.app, name="report")
 app.add_typer(enter.app, name="enter")
 app.add_typer(certs.app, name="certs")
+app.add_typer(config.app, name="config")
+app.add_typer(company.app, name="company")
 
 Seconds = Annotated[str | None, typer.Option("--for", help="Stop after this long, e.g. 60s, 10min, 2h.")]
 

@@ -18,12 +18,21 @@ async def make(dsn: str, folder: Path) -> dict[str, Path]:
     """
     files = {}
     for role in ROLES:
-        file = folder / f"{role}.password"
-        if not file.exists():
-            _write(file, secrets.token_urlsafe(24))
-        await set_password(dsn, role, read_secret(file))
-        files[role] = file
+        files[role] = kept(folder, role)
+        await set_password(dsn, role, read_secret(files[role]))
     return files
+
+
+def kept(folder: Path, role: str) -> Path:
+    """The file with the password of a role, made where there is none.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    file = folder / f"{role}.password"
+    if not file.exists():
+        _write(file, secrets.token_urlsafe(24))
+    return file
 
 
 def _write(file: Path, secret: str) -> None:

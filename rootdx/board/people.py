@@ -2,7 +2,8 @@
 
 * A password is kept as Argon2id; a session's token is with the browser alone, the store has its SHA-256.
 * A wrong name takes as long as a wrong password, so nobody learns which names there are.
-* Tries are counted by name and by address; whoever tries too often waits, also with the right password.
+* Tries are counted by name and by address; whoever tries too often waits, also with the right password. Only where a
+  name has signed in from before, what others try with it does not count: nobody is locked out by a stranger.
 """
 
 import asyncio
@@ -29,6 +30,8 @@ LEAST_LETTERS: Final = 10
 MOST_LETTERS: Final = 200
 _TRIES: Final = 10
 """Wrong passwords of one name or one address in a row before it has to wait."""
+HOMES: Final = 10_000
+"""Pairs of a name and an address that are remembered."""
 _PER_S: Final = 1 / 30
 """So many tries come back a second."""
 _HASHER: Final = PasswordHasher()
@@ -53,6 +56,14 @@ class Tries:
     """How often a name or an address may still try; a bucket that fills up again."""
 
     left: dict[str, tuple[float, float]] = field(default_factory=dict)
+    at_home: dict[tuple[str, str], None] = field(default_factory=dict)
+    """Names and the addresses from which they have signed in, the latest last."""
+
+    def keys(self, name: str, address: str) -> tuple[str, ...]:
+        """What a try with a name from an address counts for."""
+        who = name.casefold()[:80]
+        own = f"address {address}"
+        return (own,) if (who, address) in self.at_home else (f"name {who}", own)
 
     def wait_s(self, key: str, now: float) -> float:
         """Seconds until the next try is heard; 0: now.
@@ -74,9 +85,15 @@ class Tries:
         if len(self.left) > 10_000:  # an attacker who invents names: forget those that are full again
             self.left = {name: one for name, one in self.left.items() if self.wait_s(name, now) > 0}
 
-    def passed(self, key: str) -> None:
+    def passed(self, name: str, address: str) -> None:
         """The right password: all tries are back."""
-        self.left.pop(key, None)
+        for key in self.keys(name, address):
+            self.left.pop(key, None)
+        home = (name.casefold()[:80], address)
+        self.at_home.pop(home, None)
+        self.at_home[home] = None
+        if len(self.at_home) > HOMES:
+            del self.at_home[next(iter(self.at_home))]
 
 
 class People:
@@ -91,7 +108,7 @@ class People:
         Raises:
             Refused: wrong name or password, disabled, or too many tries.
         """
-        now, keys = time.monotonic(), (f"name {name.casefold()[:80]}", f"address {address}")
+        now, keys = time.monotonic(), tries.keys(name, address)
         wait_s = max(tries.wait_s(key, now) for key in keys)
         if wait_s > 0:
             raise Refused(429, "too_many", say("board.sign_in.wait", seconds=f"{wait_s:.0f}"), wait_s)
@@ -104,8 +121,7 @@ class People:
         if not rows or not right or rows[0][3]:
             await self.note(Person(name[:60], "operator", address), "sign_in_refused", name[:60], {})
             raise Refused(401, "unauthenticated", say("board.sign_in.wrong"))
-        for key in keys:
-            tries.passed(key)
+        tries.passed(name, address)
         person, token = Person(rows[0][0], rows[0][1], address), secrets.token_urlsafe(32)
         await ask(
             self._db, "INSERT INTO rootdx.board_session (digest, account) VALUES (%s, %s)", [_digest(token), name]

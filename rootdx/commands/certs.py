@@ -11,7 +11,7 @@ from rootdx.export import Table, column
 from rootdx.invocation import Format, Out, give
 from rootdx.texts import say
 
-app = typer.Typer(no_args_is_help=True, help="Certificates of this plant's own authority: make, list, renew.")
+app = typer.Typer(no_args_is_help=True, help="Certificates of this plant's own authority: make, list, renew, revoke.")
 Folder = Annotated[Path, typer.Option(help="Of the authority; keep it on one computer, and a copy in a safe.")]
 FOLDER = Path("certs")
 
@@ -26,7 +26,7 @@ def init(
 
 @app.command("server", epilog="Example: rootdx certs server broker --host broker --host localhost --host 192.168.10.5")
 def server(
-    name: Annotated[str, typer.Argument(help="broker, database or board.")],
+    name: Annotated[str, typer.Argument(help="broker, database, board or metrics.")],
     folder: Folder = FOLDER,
     *,
     host: Annotated[
@@ -39,23 +39,36 @@ def server(
 
 @app.command("client", epilog="Example: rootdx certs client gw-1 --folder /etc/rootdx/certs")
 def client(
-    name: Annotated[str, typer.Argument(help="The gateway's name as in [gateway] name; or writer, or notify.")],
+    name: Annotated[
+        str, typer.Argument(help="The gateway's name as in [gateway] name; or writer, notify, prometheus.")
+    ],
     folder: Folder = FOLDER,
+    *,
+    gateway: Annotated[
+        list[str] | None,
+        typer.Option(help="For a writer that reads some gateways alone; several times. Said again: a new list."),
+    ] = None,
 ) -> None:
-    """A certificate by which the broker knows a gateway, the writer or the notifier."""
-    typer.echo(say("certs.made", file=certs.make(folder, name, "client", [], _now())))
+    """A certificate by which the broker knows a gateway, a writer or the notifier; Prometheus is known by one, too."""
+    made = (
+        certs.make_writer(folder, name, gateway, _now()) if gateway else certs.make(folder, name, "client", [], _now())
+    )
+    typer.echo(say("certs.made", file=made))
 
 
 @app.command("list", epilog="Example: rootdx certs list --folder /etc/rootdx/certs")
 def list_(folder: Folder = FOLDER, *, form: Format = None, out: Out = None) -> None:
-    """Every certificate with its end, the nearest first; exit code 1 when one is over."""
+    """Every certificate with its end, the nearest first, and those revoked; exit code 1 when one is over."""
     now = _now()
     found = certs.papers(folder)
     columns = (column("name"), column("use"), column("hosts"), column("end", "time"), column("days_left", "whole"))
     rows = tuple(
         (one.name, say(f"certs.use.{one.kind}"), ", ".join(one.names), one.end, one.days_left(now)) for one in found
     )
-    give([Table("certificates", say("certs.title", folder=folder), columns, rows, "UTC")], form, out)
+    gone = tuple(
+        (one.name, say("certs.use.revoked", day=one.when.date()), "", one.end, None) for one in certs.revoked(folder)
+    )
+    give([Table("certificates", say("certs.title", folder=folder), columns, rows + gone, "UTC")], form, out)
     raise typer.Exit(1 if any(one.end <= now for one in found) else 0)
 
 
@@ -72,6 +85,13 @@ def renew(
         typer.echo(say("certs.renewed", name=one.name, end=one.end.date()))
     if not done:
         typer.echo(say("certs.nothing", days=within))
+
+
+@app.command("revoke", epilog="Example: rootdx certs revoke gw-1 --folder /etc/rootdx/certs")
+def revoke(name: Annotated[str, typer.Argument(help="Whose computer was stolen.")], folder: Folder = FOLDER) -> None:
+    """Ends a certificate before its time, for good: brokers, database and metrics that get the new lists refuse it."""
+    certs.revoke(folder, name, _now())
+    typer.echo(say("certs.revoked", name=name, users=certs.USERS, crl=certs.CRL))
 
 
 def _now() -> datetime:

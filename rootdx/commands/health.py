@@ -6,12 +6,14 @@ Containers ask twice a minute, so they run this module alone, a third of the tim
 import http.client
 import re
 import ssl
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
 
 from pipeline.errors import ConfigError, Unavailable
-from pipeline.settings import Settings
+from pipeline.metrics_server import LOOPBACK
+from pipeline.settings import MetricsSettings, Settings
 from rootdx.program import Config, alone, begin, settings_of
 from rootdx.texts import say
 
@@ -40,7 +42,7 @@ def health(
             _get(ours.port, "/api/v1/health", tls=ours.certificate is not None, name="".join(ours.names[:1]))[0] == 200
         )
     else:
-        text = _get(_port(settings, of), "/metrics")[1]
+        text = _get_metrics(settings.metrics, _port(settings, of))
         good = wants == "answer" or (of, 1.0) in [(who, float(is_so)) for who, is_so in _FLOWING.findall(text)]
     typer.echo(say("health.good" if good else "health.bad", process=of))
     raise typer.Exit(0 if good else 1)
@@ -58,13 +60,28 @@ def _port(settings: Settings, of: Process) -> int:
     return ports[of]
 
 
-def _get(port: int, path: str, *, tls: bool = False, name: str = "") -> tuple[int, str]:
+def _get_metrics(door: MetricsSettings, port: int) -> str:
+    """Where the process asks who reads, its own pair is shown: `rootdx certs server metrics` is good for both."""
+    host = LOOPBACK if door.host in ("0.0.0.0", "::") else door.host  # noqa: S104  # compared, not listened on
+    shown = None if door.certificate is None or door.key is None else (door.certificate, door.key)
+    return _get(port, "/metrics", tls=shown is not None, shown=shown, host=host)[1]
+
+
+def _get(
+    port: int, path: str, *, tls: bool = False, name: str = "", shown: tuple[Path, Path] | None = None,
+    host: str = LOOPBACK,
+) -> tuple[int, str]:  # fmt: skip
     """What this computer itself answers: nothing secret is asked, so its own certificate need not name 127.0.0.1."""
     unchecked = ssl._create_unverified_context() if tls else None  # noqa: S323, SLF001
+    if unchecked is not None and shown is not None:
+        try:
+            unchecked.load_cert_chain(*shown, password="")
+        except OSError as error:
+            raise ConfigError(say("health.certificate", file=shown[0], cause=error.strerror or error)) from error
     link = (
-        http.client.HTTPSConnection("127.0.0.1", port, timeout=TIMEOUT_S, context=unchecked)
+        http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=unchecked)
         if tls
-        else http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+        else http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
     )
     try:
         link.request("GET", path, headers={"Host": name} if name else {})

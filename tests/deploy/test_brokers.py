@@ -30,7 +30,8 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PASSWD = shutil.which("mosquitto_passwd")
 NOW = datetime.now(UTC).replace(microsecond=0)
-CLIENTS = ("gw-1", "gw-2", "writer", "notify")
+CLIENTS = ("gw-1", "gw-2", "hansung-gw-1", "daehan-gw-1", "writer", "notify")
+COMPANY = "hansung-writer"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def papers(folder: Path) -> Path:
     certs.make(place, "broker", "server", ["localhost", "broker"], NOW)
     for client in CLIENTS:
         certs.make(place, client, "client", [], NOW)
+    certs.make_writer(place, COMPANY, ["hansung-gw-1"], NOW)
     return place
 
 
@@ -101,7 +103,6 @@ def mosquitto(folder: Path) -> Iterator[Place]:
     assert MOSQUITTO is not None
     place, port = papers(folder), free_port()
     text = (DEPLOY / "mosquitto" / "mosquitto.conf").read_text(encoding="utf-8")
-    shutil.copy(DEPLOY / "mosquitto" / "bus.acl", place)
     text = text.replace("listener 8883", f"listener {port} 127.0.0.1").replace("/etc/mosquitto/rootdx", str(place))
     with started_mosquitto(folder, text, port):
         yield Place(place, port)
@@ -165,6 +166,26 @@ async def test_a_gateway_has_its_own_topics_and_no_other(
     assert await arrives(place, listener, topic, speaker, said) is expected
 
 
+@pytest.mark.parametrize(
+    ("listener", "topic", "speaker", "said", "expected"),
+    [
+        (COMPANY, record_topic("hansung-gw-1"), "hansung-gw-1", record_topic("hansung-gw-1"), True),
+        (COMPANY, record_topic("daehan-gw-1"), "daehan-gw-1", record_topic("daehan-gw-1"), False),
+        (COMPANY, ALL_RECORDS, "daehan-gw-1", record_topic("daehan-gw-1"), False),
+        (COMPANY, "#", "daehan-gw-1", record_topic("daehan-gw-1"), False),
+        ("hansung-gw-1", committed_topic("hansung-gw-1"), COMPANY, committed_topic("hansung-gw-1"), True),
+        ("daehan-gw-1", committed_topic("daehan-gw-1"), COMPANY, committed_topic("daehan-gw-1"), False),
+    ],
+)
+async def test_a_companys_writer_serves_its_own_gateways_alone(
+    place: Place, listener: str, topic: str, speaker: str, said: str, expected: bool
+) -> None:
+    found = False
+    with contextlib.suppress(Unavailable):  # a topic that is not its own is refused at once, or nothing comes
+        found = await arrives(place, listener, topic, speaker, said)
+    assert found is expected
+
+
 @pytest.mark.parametrize("topic", [committed_topic("gw-2"), "#", ALL_RECORDS])
 async def test_a_gateway_hears_nothing_of_others(place: Place, topic: str) -> None:
     with contextlib.suppress(Unavailable):  # refused at once, or nothing comes
@@ -216,6 +237,45 @@ async def test_nats_lets_a_new_gateway_in_after_a_reload_and_one_that_was_remove
             with pytest.raises(Unavailable):
                 await connected(place.bus("gw-2"), name(), []).__aenter__()
             await stays.publish(record_topic("gw-1"), b"x")
+
+
+async def test_nats_ends_the_session_of_one_that_was_revoked_and_lets_it_in_no_more(tmp_path: Path) -> None:
+    with nats(tmp_path) as place:
+        thief = place.bus("gw-2")
+        kept = {name: (place.folder / f"gw-2.{name}").read_bytes() for name in ("pem", "key")}
+        async with connected(place.bus("gw-1"), name(), []) as stays:
+            async with connected(thief, name(), [committed_topic("gw-2")]) as stolen, asyncio.timeout(10):
+                certs.revoke(place.folder, "gw-2", NOW)
+                shutil.copy(place.folder / certs.USERS, tmp_path)
+                os.kill(place.pid, signal.SIGHUP)
+                with pytest.raises(Unavailable):
+                    await heard(stolen, 1)
+            for end, content in kept.items():
+                (place.folder / f"gw-2.{end}").write_bytes(content)
+            with pytest.raises(Unavailable):
+                await connected(thief, name(), []).__aenter__()
+            await stays.publish(record_topic("gw-1"), b"x")
+
+
+@pytest.mark.skipif(MOSQUITTO is None, reason="no Mosquitto on this machine")
+async def test_mosquitto_lets_one_that_was_revoked_in_no_more(tmp_path: Path) -> None:
+    """Also with a certificate from before its last renewal."""
+    (tmp_path / "first").mkdir()
+    with mosquitto(tmp_path / "first") as place:
+        async with connected(place.bus("gw-2"), name(), []):
+            pass
+        kept = {name: (place.folder / f"gw-2.{name}").read_bytes() for name in ("pem", "key")}
+        certs.renew(place.folder, ["gw-2"], certs.NEAR, NOW)
+        certs.revoke(place.folder, "gw-2", NOW)
+    conf = (tmp_path / "first" / "mosquitto.conf").read_text(encoding="utf-8")
+    for end, content in kept.items():
+        (place.folder / f"gw-2.{end}").write_bytes(content)
+    with running([str(MOSQUITTO), "-c", str(tmp_path / "first" / "mosquitto.conf")], place.port):
+        assert "crlfile" in conf
+        async with connected(place.bus("gw-1"), name(), []):
+            pass
+        with pytest.raises(Unavailable):
+            await connected(place.bus("gw-2"), name(), []).__aenter__()
 
 
 @pytest.mark.skipif(MOSQUITTO is None or PASSWD is None, reason="no Mosquitto on this machine")

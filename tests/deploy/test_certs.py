@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from pipeline.errors import ConfigError
 from rootdx import certs
+from rootdx.bus_rights import mosquitto_acl, nats_users
 from rootdx.cli import app
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -32,7 +33,8 @@ def read(file: Path) -> x509.Certificate:
 
 def test_nobody_else_can_read_anything(folder: Path) -> None:
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
-    assert set(modes) == {"ca.pem", "ca.key", "broker.pem", "broker.key", "gw-1.pem", "gw-1.key", certs.USERS}
+    pairs = {f"{name}.{end}" for name in ("ca", "broker", "gw-1") for end in ("pem", "key")}
+    assert set(modes) == pairs | {certs.USERS, certs.ACL, certs.CRL, "issued.csv"}
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
@@ -136,11 +138,95 @@ def test_what_is_no_key_of_ours_is_named(folder: Path) -> None:
 
 
 def test_users_have_their_own_topics() -> None:
-    told = certs.bus_users(["gw-1", "writer", "notify"])
+    told = nats_users(["gw-1", "writer", "notify"])
     assert 'user: "CN=gw-1"' in told
     assert 'publish: { allow: "rootdx.v1.gw-1.record" }, subscribe: { allow: "rootdx.v1.gw-1.committed" }' in told
     assert 'publish: { allow: "rootdx.v1.*.committed" }, subscribe: { allow: "rootdx.v1.*.record" }' in told
     assert 'publish: { allow: "rootdx.v1.alarm.>" }, subscribe: { deny: ">" }' in told
+
+
+def test_a_writer_for_some_gateways_has_their_topics_alone(folder: Path) -> None:
+    certs.make_writer(folder, "hansung-writer", ["hansung-gw-2", "hansung-gw-1"], NOW)
+    told = (folder / certs.USERS).read_text()
+    line = next(line for line in told.splitlines() if "CN=hansung-writer" in line)
+    assert 'publish: { allow: ["rootdx.v1.hansung-gw-1.committed", "rootdx.v1.hansung-gw-2.committed"] }' in line
+    assert 'subscribe: { allow: ["rootdx.v1.hansung-gw-1.record", "rootdx.v1.hansung-gw-2.record"] }' in line
+    acl = (folder / certs.ACL).read_text()
+    assert "user hansung-writer\ntopic read rootdx/v1/hansung-gw-1/record\n" in acl
+    assert "+/record" not in acl
+    pem = (folder / "hansung-writer.pem").read_bytes()
+    certs.make_writer(folder, "hansung-writer", ["hansung-gw-3"], NOW)
+    assert (folder / "hansung-writer.pem").read_bytes() == pem
+    assert 'allow: "rootdx.v1.hansung-gw-3.record"' in (folder / certs.USERS).read_text()
+    with pytest.raises(ConfigError, match="one of its own gateways"):
+        certs.make_writer(folder, "gw-9", ["gw-9"], NOW)
+    with pytest.raises(ConfigError, match="lower-case letters"):
+        certs.make_writer(folder, "w", ["rootdx/#"], NOW)
+
+
+def test_the_acl_that_is_shipped_is_the_one_that_is_written() -> None:
+    shipped = Path(__file__).resolve().parents[2] / "deploy" / "mosquitto" / "bus.acl"
+    assert mosquitto_acl(["gw-1", "writer", "notify"]) == shipped.read_text(encoding="utf-8")
+
+
+def serials(folder: Path) -> set[int]:
+    found = x509.load_pem_x509_crl((folder / certs.CRL).read_bytes())
+    key = read(folder / "ca.pem").public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert found.is_signature_valid(key)
+    assert found.next_update_utc == read(folder / "ca.pem").not_valid_after_utc
+    return {one.serial_number for one in found}
+
+
+def test_what_is_revoked_is_on_the_list_with_all_that_came_before_it(folder: Path) -> None:
+    assert serials(folder) == set()
+    first = read(folder / "gw-1.pem").serial_number
+    certs.renew(folder, ["gw-1"], certs.NEAR, NOW)
+    second = read(folder / "gw-1.pem").serial_number
+    certs.make(folder, "gw-2", "client", [], NOW)
+    certs.revoke(folder, "gw-1", NOW)
+    assert serials(folder) == {first, second}
+    assert "CN=gw-1" not in (folder / certs.USERS).read_text()
+    assert "CN=gw-2" in (folder / certs.USERS).read_text()
+    assert not list(folder.glob("gw-1.*"))
+    assert serials(folder) == {first, second}
+    certs.renew(folder, ["gw-2"], certs.NEAR, NOW + certs.LIFE + timedelta(days=1))
+    assert serials(folder) == set(), "their end has come by itself"
+
+
+def test_a_renewal_by_an_older_program_is_found_where_it_can_be(folder: Path) -> None:
+    (folder / "issued.csv").unlink()
+    first = read(folder / "gw-1.pem").serial_number
+    certs.renew(folder, ["gw-1"], certs.NEAR, NOW)
+    certs.revoke(folder, "gw-1", NOW)
+    assert first in serials(folder)
+    assert len(serials(folder)) == 2
+
+
+def test_a_revoked_client_does_not_come_back_and_a_server_does(folder: Path) -> None:
+    certs.revoke(folder, "gw-1", NOW)
+    with pytest.raises(ConfigError, match=r"gw-1: was revoked on 2026-11-22, .*until 2029-02-24; choose another name"):
+        certs.make(folder, "gw-1", "client", [], NOW)
+    certs.make(folder, "gw-1", "client", [], NOW + certs.LIFE + timedelta(days=1))
+    old = read(folder / "broker.pem").serial_number
+    certs.revoke(folder, "broker", NOW)
+    certs.make(folder, "broker", "server", ["broker"], NOW)
+    assert old in serials(folder)
+    assert read(folder / "broker.pem").serial_number not in serials(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("ca", "cannot be revoked"), ("gw-7", "no such certificate; there are: broker, gw-1")]
+)
+def test_what_cannot_be_revoked_is_said(folder: Path, name: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        certs.revoke(folder, name, NOW)
+
+
+def test_revoking_twice_says_when(folder: Path) -> None:
+    certs.revoke(folder, "gw-1", NOW)
+    with pytest.raises(ConfigError, match="was revoked on 2026-11-22"):
+        certs.revoke(folder, "gw-1", NOW)
 
 
 def test_the_command_makes_lists_and_renews(tmp_path: Path) -> None:
@@ -163,6 +249,9 @@ def test_the_command_makes_lists_and_renews(tmp_path: Path) -> None:
     }
     assert say("renew") == "no certificate ends within 60 days\n"
     assert "다시 시작하십시오" in say("renew", "gw-1", language="ko")
+    assert "bus-users.conf and crl.pem" in say("revoke", "gw-1")
+    said = {row["name"]: row["use"] for row in json.loads(say("list", "--format", "json"))["certificates"]["rows"]}
+    assert said["gw-1"].startswith("revoked 20")
 
 
 def test_a_list_with_one_that_is_over_ends_with_1(folder: Path) -> None:

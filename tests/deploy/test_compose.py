@@ -123,7 +123,7 @@ def test_every_file_that_the_settings_name_is_a_secret_of_the_service(name: str)
     named = set(re.findall(r'"%d/([^"]+)"', text))
     assert named <= set(SERVICES[name]["secrets"])
     assert named
-    assert named | {"ca.pem"} == set(SERVICES[name]["secrets"])
+    assert named | {"ca.pem", "crl.pem"} == set(SERVICES[name]["secrets"])
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -77,6 +77,18 @@ def test_a_rule_asks_for_something_that_is_measured(rule: dict[str, Any]) -> Non
 
 @pytest.mark.skipif(PROMTOOL is None, reason="no promtool on this machine")
 def test_promtool_takes_them() -> None:
-    command = [str(PROMTOOL), "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr + done.stdout
+    """The configuration without the files that it names: certificates are made in a plant."""
+    folder = DEPLOY / "prometheus"
+    for words in (
+        ["check", "config", "--syntax-only", str(folder / "prometheus.yml")],
+        ["check", "rules", str(folder / "rules.yml")],
+    ):
+        done = subprocess.run([str(PROMTOOL), *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr + done.stdout
+
+
+def test_prometheus_shows_a_certificate_to_each_process() -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    for job in config["scrape_configs"]:
+        assert job["scheme"] == "https"
+        assert set(job["tls_config"]) == {"ca_file", "cert_file", "key_file"}

@@ -31,7 +31,7 @@ from tests.support.spine import one
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PATIENCE_S = 60.0
-SERVERS = ("broker", "database", "board")
+SERVERS = ("broker", "database", "board", "metrics")
 CLIENTS = ("gw-1", "writer", "notify")
 
 
@@ -164,7 +164,7 @@ def install(root: Path) -> None:
     for client in CLIENTS:
         certs.make(place, client, "client", [], NOW)
     secrets.mkdir(parents=True)
-    for name in ("ca", *SERVERS, "writer", "notify"):
+    for name in ("ca", "crl", *SERVERS, "writer", "notify"):
         for file in place.glob(f"{name}.*"):
             shutil.copy(file, secrets)
     for end in ("pem", "key"):

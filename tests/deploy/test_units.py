@@ -102,7 +102,7 @@ def test_the_command_line_is_one_of_ours_with_settings_that_are_there(unit: Path
 @pytest.mark.parametrize("unit", OURS, ids=ids)
 def test_every_secret_of_the_settings_is_handed_over_and_no_other(unit: Path) -> None:
     config = (DEPLOY / "config" / f"{unit.stem.removeprefix('rootdx-')}.toml").read_text(encoding="utf-8")
-    named = set(re.findall(r'"%d/([^"]+)"', config)) | {"ca.pem"}
+    named = set(re.findall(r'"%d/([^"]+)"', config)) | {"ca.pem", "crl.pem"}
     given = [told for key, told in read(unit)["Service"] if key == "LoadCredential"]
     assert {one.partition(":")[0] for one in given} == named
     assert all(one.partition(":")[2] == f"/etc/rootdx/secrets/{one.partition(':')[0]}" for one in given)

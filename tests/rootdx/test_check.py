@@ -68,6 +68,8 @@ WHERE = (
 DEFECTS = {
     "one row missing": "DELETE FROM rootdx.measurement WHERE {where}",
     "one row doubled": "INSERT INTO rootdx.measurement SELECT * FROM rootdx.measurement WHERE {where}",
+    "one row that nobody sent": "INSERT INTO rootdx.measurement (ts, value, record, tag_id, quality) "
+    "SELECT ts + INTERVAL '0.5 s', value, record, tag_id, quality FROM rootdx.measurement WHERE {where}",
     "one value changed": "UPDATE rootdx.measurement SET value = value + 0.001 WHERE {where}",
 }
 

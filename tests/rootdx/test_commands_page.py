@@ -30,7 +30,9 @@ OURS = (
     "backtest",
     "learn",
     "notebooks",
+    "company",
     "certs",
+    "config",
     "health",
 )
 

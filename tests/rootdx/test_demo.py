@@ -41,7 +41,7 @@ def test_everything_the_four_machines_produced_is_stored_once() -> None:
         assert "check passed" in done.stdout
         for machine in ("dc1", "iq2", "weld1", "ni1"):
             produced, stored, *wrong = _numbers(done.stdout, machine)
-            assert produced == stored > 100
+            assert produced == stored > 100, done.stdout
             assert wrong == [0, 0, 0]
         assert belonging_to(folder) == []
 
