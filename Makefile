@@ -1,13 +1,13 @@
 # Each target does its own set-up, as any user, from any directory, as often as you like.
 #   make demo   ARGS="--for 60s --check"     a whole plant on this machine
-#   make test   ARGS="-k spool"              every check: format, lint, types, import contracts, tests
+#   make test   ARGS="-k spool"              every check: format, lint, types, import contracts, audit, tests
 #   make bench  ARGS="--only spool"          figures, beside their limits     -> build/bench.json
 #   make bench-detection ARGS="nab --data DIR"  how well faults are found -> build/detection.json
 #   make cycles ARGS="casting real_data"     how well cycles are told, and what real recordings give
 #   make torture ARGS="--for 2min"           everything pulled out of the wall -> build/torture.json
 #   make screenshots                         the pictures of the README, from a demo that runs
 #   make bundle                              all that a plant without internet needs -> build/bundle
-#   make check                               test without the tests: format, lint, types, contracts
+#   make check                               test without the tests: format, lint, types, contracts, known weaknesses of dependencies
 
 HERE   := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 PYTHON ?= python3
@@ -37,6 +37,7 @@ check: setup
 	@$(RUN) $(BIN)/ruff check .
 	@$(RUN) $(BIN)/mypy
 	@$(RUN) $(BIN)/lint-imports --cache-dir "$(VENV)/cache/imports"
+	@$(RUN) $(BIN)/python -m tests.support.audit --memo "$(VENV)/cache/audit.json"
 
 bench: setup
 	@$(RUN) $(BIN)/python -m tests.bench.run $(ARGS)

@@ -17,10 +17,11 @@ from analytics.known import AnyProcess
 from analytics.life import LifeCounter
 from analytics.process import Process
 from analytics.watching import Watching, watchings
+from pipeline import seal
 from pipeline.errors import ConfigError
 from pipeline.faults import explain
 from pipeline.model import Waveform
-from pipeline.plant import Frozen, Machine, Plant, SourceSettings, Tag, WaveformEntry, load_folder
+from pipeline.plant import Frozen, Machine, Plant, SourceSettings, Tag, WaveformEntry, load_folder, texts_in
 
 M = TypeVar("M", bound=Frozen)
 METER: Final = "energy.total"
@@ -87,13 +88,20 @@ class Watched:
         return tuple(r for r in (*wanted.optional_markers, *wanted.optional, *wanted.bursts) if r not in self.roles)
 
 
-def load_machines(folder: Path) -> tuple[Plant, list[Watched]]:
+def load_machines(folder: Path, signers: Path | None = None) -> tuple[Plant, list[Watched]]:
     """The plant, and its machines that have a `[[cycle]]` or `[[detector]]` table or an energy meter.
 
+    Args:
+        folder: of the files.
+        signers: folder with the keys of those who may seal it; None: no seal is asked for.
+
     Raises:
-        ConfigError: names file, table, key and what was expected, or the roles that are missing.
+        ConfigError: names file, table, key and what was expected, the roles that are missing, or a wrong seal.
     """
-    plant, machines = load_folder(folder, Machine[_AnySource])
+    texts = texts_in(folder)
+    if signers is not None:
+        seal.check(folder, texts, seal.public_keys(signers))
+    plant, machines = load_folder(folder, Machine[_AnySource], texts)
     found = [watched(asset, machine, folder) for asset, machine in machines.items()]
     return plant, [one for one in found if one.processes or one.detectors or METER in one.roles]
 

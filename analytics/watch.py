@@ -63,6 +63,8 @@ class Watch:
         self._tracks: dict[int, list[Track]] = {}
         self._changes: dict[int, Sequence[Change]] = {}
         self._broken: set[int] = set()
+        self._others: set[int] = set()
+        """Machines that are another process's."""
         self._waiting: dict[int, float] = {}
         self._looked = float("-inf")
 
@@ -149,8 +151,13 @@ class Watch:
         if not await self._store.lock(asset_id, shared=self._shared):
             if self._shared:
                 raise Unavailable(f"{machine.asset}: an analytics process has it; stop that, or let it recompute")
-            log.warning("another process finds the cycles of asset=%s", machine.asset)
+            if asset_id not in self._others:
+                self._others.add(asset_id)
+                log.warning(
+                    "another process finds the cycles of asset=%s; this one takes over when it ends", machine.asset
+                )
             return
+        self._others.discard(asset_id)
         tracks = []
         for process in machine.processes:
             configs = await self._store.configs(asset_id, process.kind)
@@ -365,7 +372,15 @@ async def run(settings: Settings) -> None:
         ConfigError: a machine file is wrong, or no machine has a [[cycle]] table.
     """
     ours = settings.analytics
-    plant, machines = load_machines(ours.plant)
+    plant, machines = load_machines(ours.plant, settings.seal.signers)
+    known = {machine.asset.removeprefix(f"{plant.enterprise}/{plant.site}/") for machine in machines}
+    odd = [path for path in ours.machines if path not in known]
+    if odd:
+        raise ConfigError(
+            f"analytics.machines = {odd[0]!r}: nothing to find there; there are: {', '.join(sorted(known))}"
+        )
+    if ours.machines:
+        machines = [one for one in machines if one.asset.endswith(tuple(f"/{path}" for path in ours.machines))]
     if not machines:
         raise ConfigError(
             f"{ours.plant}: no machine file has a [[cycle]] table or a tag with role = {METER!r}; see "

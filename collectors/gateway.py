@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from collectors.collector import Durable
 from collectors.crew import Crew, Turnover
+from collectors.plant_files import PlantFiles
 from collectors.protocols import MachineFile
 from collectors.schedule import ticks
 from collectors.source import Clock
@@ -23,7 +24,7 @@ from pipeline.errors import ConfigError, Unavailable
 from pipeline.forwarder import forward
 from pipeline.losses import gateway_asset
 from pipeline.model import Event, Severity
-from pipeline.plant import Machine, load_folder
+from pipeline.plant import Machine
 from pipeline.settings import Settings
 from pipeline.spool import Spool
 
@@ -48,17 +49,22 @@ async def run(
         ConfigError: a file or setting is wrong.
     """
     gateway = settings.gateway
-    plant, machines = load_folder(gateway.plant, machine_file)
-    log.info("gateway name=%s plant=%s/%s machines=%d", gateway.name, plant.enterprise, plant.site, len(machines))
     with metrics.served("gateway", gateway.metrics_port), service.reload_asked() as asked:
-        async with Spool(gateway.spool, source=gateway.name, clock=clock) as spool, asyncio.TaskGroup() as group:
-            forwarding = group.create_task(forward(spool, settings.bus, gateway.forward), name="forward")
-            try:
-                await collect(machines, spool, gateway.name, clock, _read_again(settings, machine_file, spool, asked))
-            finally:
-                await _drain(spool, forwarding)
-                if not forwarding.done():  # its own end is the group's to tell
-                    await ended(forwarding)
+        async with Spool(gateway.spool, source=gateway.name, clock=clock) as spool:
+            files = PlantFiles(gateway.plant, settings.seal.signers, spool, gateway.name)
+            plant, machines = files.load(machine_file)
+            told = "gateway name=%s plant=%s/%s machines=%d"
+            log.info(told, gateway.name, plant.enterprise, plant.site, len(machines))
+            async with asyncio.TaskGroup() as group:
+                forwarding = group.create_task(forward(spool, settings.bus, gateway.forward), name="forward")
+                try:
+                    await files.tell(clock())
+                    again = _read_again(gateway.name, files, machine_file, spool, asked)
+                    await collect(machines, spool, gateway.name, clock, again)
+                finally:
+                    await _drain(spool, forwarding)
+                    if not forwarding.done():  # its own end is the group's to tell
+                        await ended(forwarding)
 
 
 async def collect(
@@ -94,18 +100,19 @@ async def _every_minute(crew: Crew, clock: Clock) -> None:
 
 
 async def _read_again(
-    settings: Settings, machine_file: type[Machine[Any]], spool: Durable, asked: asyncio.Event
+    name: str, files: PlantFiles, machine_file: type[Machine[Any]], spool: Durable, asked: asyncio.Event
 ) -> AsyncIterator[Mapping[str, Machine[Any]]]:
     """The machines, each time the files were read again and are right; when they are wrong, all stays as it is."""
     while True:
         await asked.wait()
         asked.clear()
         try:
-            _, machines = await asyncio.to_thread(load_folder, settings.gateway.plant, machine_file)
+            _, machines = await asyncio.to_thread(files.load, machine_file)
         except ConfigError as error:
             log.error("files not taken up, everything stays as it was error=%s", error)  # noqa: TRY400  # it is no bug
-            await _note(spool, settings.gateway.name, service.wall_ns(), str(error), Severity.ERROR, {})
+            await _note(spool, name, service.wall_ns(), str(error), Severity.ERROR, {})
         else:
+            await files.tell(service.wall_ns())
             yield machines
 
 

@@ -8,7 +8,7 @@
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
@@ -365,21 +365,39 @@ def parsed(text: str, file: Path, model: type[M]) -> M:
         raise ConfigError(explain(error, str(file), text)) from error
 
 
-def load_folder(folder: Path, machine: type[Machine[S]]) -> tuple[Plant, dict[str, Machine[S]]]:
+def texts_in(folder: Path) -> dict[str, str]:
+    """What stands in the files of a plant folder, by file name, in their order.
+
+    Raises:
+        ConfigError: there is no such folder, or a file cannot be read.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; it should hold {PLANT_FILE} and one *.toml file a machine")
+    return {file.name: text_of(file) for file in sorted(folder.glob("*.toml"))}
+
+
+def load_folder(
+    folder: Path, machine: type[Machine[S]], texts: Mapping[str, str] | None = None
+) -> tuple[Plant, dict[str, Machine[S]]]:
     """The plant and its machines by full asset path, in the order of their file names.
+
+    Args:
+        folder: of the files.
+        machine: shape of the machine files.
+        texts: what stands in the files, where they were read before; see `texts_in`.
 
     Raises:
         ConfigError: no plant file, no machine, a fault in one of them, or two machines with one path.
     """
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; it should hold {PLANT_FILE} and one *.toml file a machine")
-    plant = load(folder / PLANT_FILE, Plant)
+    files = dict(texts_in(folder) if texts is None else texts)
+    if PLANT_FILE not in files:
+        raise ConfigError(f"{folder / PLANT_FILE}: no such file")
+    plant = parsed(files.pop(PLANT_FILE), folder / PLANT_FILE, Plant)
     machines: dict[str, Machine[S]] = {}
     origin: dict[str, Path] = {}
-    for file in sorted(folder.glob("*.toml")):
-        if file.name == PLANT_FILE:
-            continue
-        one = load(file, machine)
+    for name, text in files.items():
+        file = folder / name
+        one = parsed(text, file, machine)
         asset = plant.asset(one)
         if asset in machines:
             raise ConfigError(f"{file}: path = {one.path!r} is already that of {origin[asset]}; give it its own")

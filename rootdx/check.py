@@ -3,7 +3,7 @@
 * A polled machine: the values it answered with, in order, are the good values of the tag, in order. The scans by which
   a session finds out what the device lets it read come before the first row and are not stored.
 * A machine that sends (OPC UA, MQTT): each (time, value) it sent between the first and the last stored one of the tag
-  is stored once, nothing is stored twice, and the stored ones reach to the end.
+  is stored once, nothing is stored twice or that was not sent, and the stored ones reach to the end.
 * A replayed recording: each numeric cell is stored once, beside the number of its row.
 * And the gateway's accounts: Σ expected = Σ stored + Σ missing by cause.
 """
@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,8 @@ class Line:
     missing: int = 0
     duplicate: int = 0
     different: int = 0
+    example: str = ""
+    """A row that is there and was never sent."""
 
     @property
     def passed(self) -> bool:
@@ -122,12 +125,12 @@ def _machine(name: str, truth: Path, stored: dict[str, list[tuple[int, float, in
                 sent.setdefault(tag, []).append((t_ns, value))
     newest = max((rows[-1][0] for rows in stored.values() if rows), default=0)
     for tag in sent.keys() | stored.keys():
-        _compare(line, sent.get(tag, []), stored.get(tag, []), newest, polled=polled)
+        _compare(line, tag, sent.get(tag, []), stored.get(tag, []), newest, polled=polled)
     return line
 
 
 def _compare(
-    line: Line, sent: list[Sent], there: list[tuple[int, float, int]], newest_ns: int, *, polled: bool
+    line: Line, tag: str, sent: list[Sent], there: list[tuple[int, float, int]], newest_ns: int, *, polled: bool
 ) -> None:
     """One tag; `newest_ns` is the newest row of its machine: what changes after it changed when nobody listened."""
     line.stored += len(there)
@@ -149,6 +152,11 @@ def _compare(
     line.produced += due.total()
     line.missing += (due - had).total()
     line.duplicate += sum(count - 1 for count in had.values() if count > 1)
+    invented = sorted(had.keys() - due.keys())
+    line.different += len(invented)
+    if invented:
+        at_us, value = invented[0]
+        line.example = f"{tag} {datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()} {value:g}"
     line.missing += sum(t_ns > newest_ns + TAIL_NS for t_ns, _ in sent)
 
 
@@ -220,6 +228,9 @@ def show(report: Report, console: Console) -> None:
         numbers = (line.produced, line.stored, line.missing, line.duplicate, line.different)
         table.add_row(line.machine, *(f"{number:,}" for number in numbers), style="" if line.passed else "red")
     console.print(table)
+    for line in report.lines:
+        if line.example:
+            console.print(say("check.invented", machine=line.machine, row=line.example))
     difference = report.expected - report.stored - report.missing
     values = {"expected": report.expected, "stored": report.stored, "missing": report.missing, "difference": difference}
     console.print(say("check.accounts", **values))

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import random
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analytics import watch as watch_module
 from analytics.entries import ContextEntry, enter
 from analytics.machines import load_machines
 from analytics.process import Limit, Measured, Process, Segment
@@ -22,6 +24,7 @@ from analytics.window import Series, Window
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.model import Batch
 from pipeline.plant import Plant
+from pipeline.settings import AnalyticsSettings, Settings
 from pipeline.store import opened
 from tests.support.plant_rows import QUICK, STORED_CYCLES, STORED_KPIS, Feed, batches, store_settings, watched
 from tests.support.simulated import Simulated, simulated
@@ -222,6 +225,37 @@ async def test_a_machine_is_one_process_s_alone(plain_dsn: str) -> None:
     async with watching(store_settings(plain_dsn), QUICK, PLANT, machines) as after:
         await after.drain()
         assert len(after.tracks) == 1
+
+
+async def test_one_that_stands_by_takes_over_what_a_killed_one_had(
+    plain_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analytics.watch.LOOK_FOR_MACHINES_S", 0.0)
+    pieces = batches(cell().window)
+    clean = await told(plain_dsn, pieces, every=1000)
+    ask(plain_dsn, EMPTY)
+    machines = [watched(cell().window, SHOT)]
+    async with plant(plain_dsn) as (feed, watch):
+        for piece in pieces[:30]:
+            await feed.take(piece)
+        await watch.drain()
+        async with watching(store_settings(plain_dsn), QUICK, PLANT, machines) as second:
+            await second.drain()
+            assert second.tracks == []
+            backend = watch._store.db.info.backend_pid
+            ask(plain_dsn, f"SELECT pg_terminate_backend({backend}, 5000)")
+            for piece in pieces[30:]:
+                await feed.take(piece)
+            await second.drain()
+            assert len(second.tracks) == 1
+    assert ask(plain_dsn, STORED_CYCLES) == clean
+
+
+async def test_a_machine_named_for_a_process_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).resolve().parents[2] / "deploy" / "plant", tmp_path / "plant")
+    ours = AnalyticsSettings(plant=tmp_path / "plant", machines=("casting/line1/dc9",))
+    with pytest.raises(ConfigError, match=r"dc9.*there are: casting/line1/dc1, "):
+        await watch_module.run(Settings(analytics=ours))
 
 
 async def test_context_entered_for_a_machine_that_stands_does_not_make_it_run(plain_dsn: str) -> None:
