@@ -56,6 +56,18 @@ mkdir -p "$root/etc/systemd/journald.conf.d"
 place deploy/systemd/journald.conf "$root/etc/systemd/journald.conf.d/rootdx.conf" 0644
 ln -sfn /opt/rootdx/bin/rootdx "$root/usr/local/bin/rootdx"
 
+# After an upgrade a unit may want a secret that the version before did not know; without it systemd would not start it.
+missing=
+used() { [ -n "$root" ] || systemctl is-enabled --quiet "$1" 2>/dev/null; }
+if [ -n "$(ls -A "$etc/secrets")" ]; then
+    for unit in deploy/systemd/*.service; do
+        used "$(basename "$unit")" || continue
+        for file in $(sed -n 's/^LoadCredential=[^:]*://p' "$unit"); do
+            [ -e "$root$file" ] || { echo "install.sh: $(basename "$unit") wants $file" >&2; missing=1; }
+        done
+    done
+fi
+
 if [ -z "$root" ]; then
     getent group rootdx >/dev/null || groupadd --system rootdx
     getent passwd rootdx >/dev/null ||
@@ -65,7 +77,12 @@ if [ -z "$root" ]; then
     if [ -d /run/systemd/system ]; then
         systemctl daemon-reload
         systemctl try-restart systemd-journald.service
-        systemctl try-restart 'rootdx-*.service'
+        if [ -z "$missing" ]; then
+            systemctl try-restart 'rootdx-*.service'
+        else
+            echo "install.sh: nothing was restarted; make what runs here needs, then: systemctl try-restart 'rootdx-*'" >&2
+            echo "install.sh: 서비스를 다시 시작하지 않았습니다. 이 컴퓨터에 필요한 파일을 만든 뒤 위 명령을 실행하십시오" >&2
+        fi
     fi
 fi
 echo "rootdx $version is installed. What comes next: /opt/rootdx/deploy/runbook.en.md"
