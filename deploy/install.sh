@@ -51,7 +51,9 @@ for file in deploy/config/*.toml; do place "$file" "$etc/$(basename "$file")" 06
 place deploy/plant/plant.toml "$etc/plant/plant.toml" 0644
 place deploy/nats/nats.conf "$etc/nats/nats.conf" 0644
 place deploy/nats/cluster.conf "$etc/nats/cluster.conf" 0644
-for file in deploy/systemd/*.service; do install -m 0644 "$file" "$root/etc/systemd/system/"; done
+for file in deploy/systemd/*.service deploy/systemd/company/*.service; do
+    install -m 0644 "$file" "$root/etc/systemd/system/"
+done
 mkdir -p "$root/etc/systemd/journald.conf.d"
 place deploy/systemd/journald.conf "$root/etc/systemd/journald.conf.d/rootdx.conf" 0644
 ln -sfn /opt/rootdx/bin/rootdx "$root/usr/local/bin/rootdx"

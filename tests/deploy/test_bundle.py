@@ -100,7 +100,7 @@ def test_doctor_says_what_is_still_missing(installed: Path) -> None:
 
 def test_everything_the_units_start_is_there(installed: Path) -> None:
     units = sorted((installed / "etc" / "systemd" / "system").glob("rootdx-*.service"))
-    assert len(units) == 7
+    assert len(units) == 10
     for unit in units:
         (program,) = re.findall(r"^ExecStart=(\S+)", unit.read_text(encoding="utf-8"), re.MULTILINE)
         assert os.access(f"{installed}{program}", os.X_OK), program

@@ -110,3 +110,14 @@ def test_every_secret_of_the_settings_is_handed_over_and_no_other(unit: Path) ->
 
 def test_the_gateway_reads_its_files_again_when_it_is_told() -> None:
     assert value(DEPLOY / "systemd" / "rootdx-gateway.service", "ExecReload") == "/bin/kill -HUP $MAINPID"
+
+
+@pytest.mark.parametrize("name", ["writer", "analytics", "board"])
+def test_a_company_s_unit_is_the_plant_s_with_files_of_its_own(name: str) -> None:
+    own = (DEPLOY / "systemd" / "company" / f"rootdx-{name}@.service").read_text(encoding="utf-8")
+    plain = (DEPLOY / "systemd" / f"rootdx-{name}.service").read_text(encoding="utf-8")
+    assert own.count("companies/%i/") >= 2
+    files = own.replace("secrets/%i_", "secrets/rootdx_").replace("companies/%i/", "")
+    words = files.replace(f"rootdx {name} of %i", f"rootdx {name}").splitlines()
+    differ = {line.partition("=")[0] for line in {*words} ^ {*plain.splitlines()}}
+    assert differ == {"Documentation"}
