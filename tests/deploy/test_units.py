@@ -63,9 +63,9 @@ def test_every_directive_is_known(unit: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here: the directives are checked above")
 def test_systemd_takes_them(tmp_path: Path) -> None:
-    for unit in UNITS:
+    for unit in [*UNITS, *(DEPLOY / "systemd" / "company").glob("*.service")]:
         text = re.sub(r"/opt/rootdx/bin/\S+", sys.executable, unit.read_text(encoding="utf-8"))
-        (tmp_path / unit.name).write_text(text, encoding="utf-8")
+        (tmp_path / unit.name.replace("@", "@hansung")).write_text(text, encoding="utf-8")
     command = ["systemd-analyze", "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     ours = [line for line in done.stderr.splitlines() if "rootdx" in line]
