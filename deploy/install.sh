@@ -51,6 +51,7 @@ for file in deploy/config/*.toml; do place "$file" "$etc/$(basename "$file")" 06
 place deploy/plant/plant.toml "$etc/plant/plant.toml" 0644
 place deploy/nats/nats.conf "$etc/nats/nats.conf" 0644
 place deploy/nats/cluster.conf "$etc/nats/cluster.conf" 0644
+place deploy/nats/relay.conf "$etc/nats/relay.conf" 0644
 for file in deploy/systemd/*.service deploy/systemd/company/*.service; do
     install -m 0644 "$file" "$root/etc/systemd/system/"
 done

@@ -165,10 +165,21 @@ async def _quietly_left(client: aiomqtt.Client) -> AsyncIterator[None]:
 
 @contextlib.contextmanager
 def _as_unavailable(where: str = "bus: ", shown: str = "") -> Iterator[None]:
+    before = _stops()
     try:
         yield
     except (aiomqtt.MqttError, OSError) as error:
         raise Unavailable(f"{where}{_reason(error, shown)}") from error
+    if _stops() > before:
+        # The library waits by wait_for, which before Python 3.12 loses a cancellation that comes with the answer:
+        # whoever was told to stop would go on for ever.
+        raise asyncio.CancelledError
+
+
+def _stops() -> int:
+    """How often the current task was told to stop; a task group that ended may have left some."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def _reason(error: BaseException, shown: str) -> str:

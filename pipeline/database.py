@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pipeline.errors import BadData, ConfigError, Unavailable
 from pipeline.migrate import Connection
+from pipeline.secrecy import without_password
 
 
 async def connect(dsn: str, timeout_s: int) -> Connection:
@@ -28,7 +29,7 @@ async def connect(dsn: str, timeout_s: int) -> Connection:
             dsn, autocommit=True, connect_timeout=timeout_s, application_name="rootdx", keepalives_idle=15
         )
     except psycopg.OperationalError as error:
-        said = str(error).strip()
+        said = without_password(str(error).strip(), dsn)
         if "no encryption" in said:
             raise ConfigError(f"store.dsn: {said}; the server wants TLS: {_TLS}") from error
         about = _about_certificate(said, dsn)
@@ -39,7 +40,8 @@ async def connect(dsn: str, timeout_s: int) -> Connection:
             raise ConfigError(f"store.dsn: {said}; check user, password and database name") from error
         raise Unavailable(f"database: {said}") from error
     except psycopg.ProgrammingError as error:
-        raise ConfigError(f"store.dsn: not a connection string: {str(error).strip()}") from error
+        said = without_password(str(error).strip(), dsn)
+        raise ConfigError(f"store.dsn: not a connection string: {said}") from None  # its cause quotes the password
 
 
 def _about_certificate(said: str, dsn: str) -> ConfigError | Unavailable | None:

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline.secrecy import HIDDEN, is_secret
+
 
 def explain(error: ValidationError, where: str, text: str = "") -> str:
     """A validation error in one line a fault: file, line, key, value, what was expected."""
@@ -20,8 +22,12 @@ def _explain_one(where: str, text: str, fault: Any) -> str:
     said: str = fault["msg"].removeprefix("Value error, ")
     value = fault["input"]
     shown = "" if isinstance(value, dict | list | tuple) or fault["type"] == "missing" else f" = {value!r}"
+    if shown and (any(is_secret(part) for part in keys) or (keys[0], keys[-1]) == ("notify", "url")):
+        shown = f" = {HIDDEN}"  # who knows the address of a chat room may write into it
     if fault["type"] == "extra_forbidden":
         said = "unknown key; check its spelling"
+        if is_secret(keys[-1]):
+            said = "unknown key; a secret stands in a file of its own, which a key such as password_file names"
     elif fault["type"] == "missing":
         said = "missing; it must be given"
     return f"{place}: {key}{shown}: {said}"

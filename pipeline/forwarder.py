@@ -43,6 +43,7 @@ async def forward(spool: Spool, bus: Bus, settings: Forwarding) -> None:
             finally:
                 metrics.bus_up.labels("gateway").set(0)
 
+    metrics.bus_up.labels("gateway").set(0)  # so that one which never came up is seen, too
     await keep("bus", attempt, longest_wait_s=LONGEST_WAIT_S)
 
 

@@ -7,11 +7,12 @@ Health is `rootdx_data_flowing`: not that a process runs, but that rows go throu
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
 from pipeline import metrics_server
 from pipeline.metrics_server import Door
@@ -90,6 +91,16 @@ alarms_raised = Counter("rootdx_alarms_raised_total", "Alarms raised, told or no
 notices_sent = Counter("rootdx_notices_sent_total", "Messages about alarms that went out.", ["channel"])
 notices_failed = Counter("rootdx_notices_failed_total", "Messages about alarms that could not be sent.", ["channel"])
 
+_OF: Final[Mapping[str, tuple[MetricWrapperBase, ...]]] = {
+    "gateway": (
+        spool_records, spool_bytes, spool_hours_left, spool_rows, spool_dropped_rows, spool_dropped_waveforms,
+        spool_damaged, spool_commit_seconds, forwarded_records,
+    ),
+    "writer": (commit_seconds, writer_gateways, writers, left_to_others, store_up),
+    "analytics": (round_seconds,),
+}  # fmt: skip
+"""What has no label is there from the start, as 0; told by another process, that would be a wrong answer."""
+
 FLOW_S: Final = 60.0
 """Rows went through a process within this time: data is flowing."""
 _flowing = Gauge("rootdx_data_flowing", "1 while rows have gone through within a minute.", ["process"])
@@ -126,7 +137,10 @@ def served(process: str, port: int) -> Iterator[None]:
         yield
         return
     door = _doors[0] if _doors else None
-    with metrics_server.opened(process, port, door):
+    others = {
+        family.name for who, theirs in _OF.items() if who != process for one in theirs for family in one.describe()
+    }
+    with metrics_server.opened(process, port, door, others):
         end = metrics_server.end_of(door)
         if end is not None:
             certificate_expiry.labels("metrics", "own").set(end)

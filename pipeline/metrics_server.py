@@ -10,14 +10,15 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any, Final, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from cryptography import x509
-from prometheus_client import make_wsgi_app
+from prometheus_client import REGISTRY, CollectorRegistry, Metric, make_wsgi_app
+from prometheus_client.registry import Collector
 
 from pipeline.errors import ConfigError
 
@@ -91,9 +92,20 @@ class _Server(ThreadingMixIn, WSGIServer):
             self._free.release()
 
 
+class _Own(Collector):
+    """All that is measured, without what only another process measures."""
+
+    def __init__(self, others: Collection[str]) -> None:
+        self._others = frozenset(others)
+
+    def collect(self) -> Iterator[Metric]:
+        """As Prometheus asks."""
+        return (family for family in REGISTRY.collect() if family.name not in self._others)
+
+
 @contextlib.contextmanager
-def opened(process: str, port: int, door: Door | None) -> Iterator[None]:
-    """Serves the metrics of this process until the block ends.
+def opened(process: str, port: int, door: Door | None, others: Collection[str] = ()) -> Iterator[None]:
+    """Serves the metrics of this process until the block ends; `others` names what is not told.
 
     Raises:
         ConfigError: the port is taken or the host none of this computer, or a certificate cannot be used; says which.
@@ -107,7 +119,9 @@ def opened(process: str, port: int, door: Door | None) -> Iterator[None]:
             f"{process}.metrics_port = {port}, metrics.host = {host!r}: {error.strerror or error}; choose another, or "
             "port 0 for none"
         ) from error
-    server.set_app(make_wsgi_app())
+    told = CollectorRegistry()
+    told.register(_Own(others))
+    server.set_app(make_wsgi_app(told))
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
     thread.start()
     try:

@@ -21,16 +21,19 @@ from pipeline.database import translated
 from pipeline.errors import Unavailable
 from pipeline.migrate import Connection
 
-BEAT_S: Final = 1.0
+BEAT_S: Final = 0.5
 """How often a writer says that it is there."""
 WAITING_S: Final = 0.2
 """Likewise, while it waits to be made room for."""
-GRACE_S: Final = 3.0
+GRACE_S: Final = 1.5
 """For a new connection to broker and database, before others take over."""
 FORGET_S: Final = 8.0
 """A writer whose connection is there and that says nothing: frozen, or its computer is gone."""
 MOST: Final = 100
 """Writers that may want to be called the same."""
+
+
+_NOWHERE: Final = uuid.UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,12 @@ class Member:
     Attributes:
         name: unique among them.
         gateways: which it serves; none: all.
+        stay: of its line on the list; another one each time it comes, so that who left and came back is seen to have.
     """
 
     name: str
     gateways: tuple[str, ...] = ()
+    stay: uuid.UUID = _NOWHERE
 
     def serves(self, gateway: str) -> bool:
         """Whether it would, were it alone."""
@@ -127,9 +132,10 @@ class Roster:
             mine = await (await self._db.execute(_MINE, [self._life])).fetchone()
             names = [name, *(f"{name}-{number}" for number in range(2, MOST))]
             for one in [*(mine or ()), *names]:
-                taken = [one, self._life, list(self._wanted.gateways), FORGET_S]
+                me = Member(one, self._wanted.gateways, uuid.uuid4())
+                taken = [one, self._life, me.stay, list(me.gateways), FORGET_S]
                 if (await self._db.execute(_JOIN, taken)).rowcount:
-                    self._me = Member(one, self._wanted.gateways)
+                    self._me = me
                     return
         raise Unavailable(f"writer.name = {name!r}: {MOST} writers are called so; give this one another")
 
@@ -144,15 +150,17 @@ class Roster:
             rows = await found.fetchall()
         if not any(mine for *_, mine in rows):
             raise Unavailable(f"writer {self._me.name} was not seen for too long, and taken off the list")
-        others = [(Member(name, tuple(gateways)), knows) for name, gateways, knows, mine in rows if not mine]
+        others = [
+            (Member(name, tuple(gateways), stay), knows) for name, gateways, stay, knows, mine in rows if not mine
+        ]
         members = sorted([self._me, *(other for other, _ in others)], key=lambda one: one.name)
-        return Seen(Share(self._me.name, tuple(members)), all(self._me.name in knows for _, knows in others))
+        return Seen(Share(self._me.name, tuple(members)), all(self._me.stay in knows for _, knows in others))
 
     async def welcome(self, share: Share) -> None:
         """Says that this writer has let go of what falls to the others."""
-        names = [one.name for one in share.members]
+        stays = [one.stay for one in share.members]
         with translated():
-            await self._db.execute(_KNOWS, [names, self._me.name, self._life])
+            await self._db.execute(_KNOWS, [stays, self._me.name, self._life])
 
     async def leave(self) -> None:
         """Off the list, at once."""
@@ -165,18 +173,18 @@ _CLEAR: Final = """
         SELECT name FROM rootdx.writer WHERE seen < clock_timestamp() - %s * INTERVAL '1 s' FOR UPDATE SKIP LOCKED)"""
 _MINE: Final = "SELECT name FROM rootdx.writer WHERE life = %s LIMIT 1"
 _JOIN: Final = """
-    INSERT INTO rootdx.writer AS known (name, life, gateways, backend) VALUES (%s, %s, %s, pg_backend_pid())
-    ON CONFLICT (name) DO UPDATE SET life = EXCLUDED.life, gateways = EXCLUDED.gateways, knows = '{}',
-        backend = EXCLUDED.backend, seen = clock_timestamp()
+    INSERT INTO rootdx.writer AS known (name, life, stay, gateways, backend) VALUES (%s, %s, %s, %s, pg_backend_pid())
+    ON CONFLICT (name) DO UPDATE SET life = EXCLUDED.life, stay = EXCLUDED.stay, gateways = EXCLUDED.gateways,
+        knows = '{}', backend = EXCLUDED.backend, seen = clock_timestamp()
     WHERE known.life = EXCLUDED.life OR known.seen < clock_timestamp() - %s * INTERVAL '1 s'
         OR NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = known.backend)"""
 _BEAT: Final = """
     WITH me AS (
         UPDATE rootdx.writer SET seen = clock_timestamp(), backend = pg_backend_pid() WHERE name = %s AND life = %s
-        RETURNING name, gateways, knows)
-    SELECT name, gateways, knows, true FROM me
+        RETURNING name, gateways, stay, knows)
+    SELECT name, gateways, stay, knows, true FROM me
     UNION ALL
-    SELECT w.name, w.gateways, w.knows, false FROM rootdx.writer w
+    SELECT w.name, w.gateways, w.stay, w.knows, false FROM rootdx.writer w
     WHERE w.name <> %s AND w.seen >= clock_timestamp() - %s * INTERVAL '1 s'
         AND (w.seen >= clock_timestamp() - %s * INTERVAL '1 s'
              OR EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = w.backend))"""

@@ -92,7 +92,7 @@ def configure_logging(level: str = "INFO") -> None:
     logging.basicConfig(
         force=True, level=level, stream=sys.stderr, format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
     )
-    for noisy in ("asyncua", "pymodbus", "mqtt"):
+    for noisy in ("asyncua", "pymodbus", "mqtt", "httpx", "httpcore"):  # the last two tell addresses, which let in
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 

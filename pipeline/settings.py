@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_va
 
 from pipeline.errors import ConfigError
 from pipeline.plant import Frozen, Slug, load
+from pipeline.secrecy import without_password
 from pipeline.topics import SLUG
 
 DSN_ENV: Final = "ROOTDX_STORE_DSN"
@@ -396,7 +397,9 @@ def read_settings(file: Path | None) -> Settings:
     moved = gateway.model_copy(update={"plant": base / gateway.plant, "spool": spool})
     bus, store = _moved(settings.bus, base, _BUS_FILES), _moved(settings.store, base, _SECRETS)
     analytics = settings.analytics.model_copy(update={"plant": base / settings.analytics.plant})
-    notify = settings.notify.model_copy(update={"smtp": _moved(settings.notify.smtp, base, _SECRETS)})
+    smtp = _moved(settings.notify.smtp, base, _SECRETS)
+    steps = tuple(_step_from(one, base) for one in settings.notify.step)
+    notify = settings.notify.model_copy(update={"smtp": smtp, "step": steps})
     board = _moved(settings.board, base, ("plant", "certificate", "key"))
     metrics = _moved(settings.metrics, base, ("certificate", "key", "ca_file", "crl_file"))
     reports = tuple(_report_from(one, base) for one in settings.report)
@@ -405,6 +408,11 @@ def read_settings(file: Path | None) -> Settings:
         "report": reports, "metrics": metrics, "seal": _moved(settings.seal, base, ("signers",)),
     }  # fmt: skip
     return settings.model_copy(update=parts)
+
+
+def _step_from(one: Step, base: Path) -> Step:
+    to = [_moved(way, base, ("token_file",)) if isinstance(way, Webhook) else way for way in one.to]
+    return one.model_copy(update={"to": tuple(to)})
 
 
 def _report_from(one: Report, base: Path) -> Report:
@@ -461,4 +469,5 @@ def store_dsn(store: StoreSettings) -> str:
     try:
         return make_conninfo(store.dsn, password=read_secret(store.password_file))
     except psycopg.ProgrammingError as error:
-        raise ConfigError(f"store.dsn = {store.dsn!r}: not a connection string: {str(error).strip()}") from error
+        said = without_password(f"{store.dsn!r}: not a connection string: {str(error).strip()}", store.dsn)
+        raise ConfigError(f"store.dsn = {said}") from None  # what it comes from quotes the password

@@ -72,6 +72,7 @@ class Spool:
         except BaseException:
             self._thread.shutdown()
             raise
+        metrics.spool_hours_left.set(self.outage_hours_left())
         self._committer = asyncio.create_task(self._commit_groups(), name="spool")
         return self
 

@@ -9,6 +9,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from pipeline.database import connect, translated
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.migrate import Connection, check_schema
 from pipeline.plant import PLANT_FILE, Plant, load
+from pipeline.secrecy import without_path
 from pipeline.settings import Mail, MqttTold, NotifySettings, Settings, Step, Webhook, read_secret, store_dsn
 from pipeline.topics import alarm_topic
 from rootdx import letter
@@ -77,14 +79,19 @@ class Told:
 
 
 def label(channel: Channel) -> str:
-    """A channel's name in the table of notices."""
+    """A channel's name in the table of notices: of an address only what tells it from others, not what lets in."""
     match channel:
         case Webhook():
-            return f"webhook {channel.url}"
+            told_apart = hashlib.sha256(channel.url.encode()).hexdigest()[:8]
+            return f"webhook {without_path(channel.url)} {told_apart}"
         case Mail():
             return f"mail {', '.join(channel.to)}"
         case _:
             return "mqtt"
+
+
+def _without_address(said: str, channel: Channel) -> str:
+    return said.replace(channel.url, without_path(channel.url)) if isinstance(channel, Webhook) else said
 
 
 def due(told_at: datetime, step: Step, priority: str, quiet: tuple[time, time] | None, zone: ZoneInfo) -> datetime:
@@ -174,9 +181,10 @@ class Notifier:
             async with asyncio.timeout(SEND_S):
                 await self._send(self._channels[channel], told)
         except (OSError, TimeoutError, httpx.HTTPError, aiosmtplib.SMTPException, Unavailable, ConfigError) as error:
-            log.warning("not told alarm=%s channel=%s cause=%s", told.alarm_id, channel, error)
+            said = _without_address(str(error) or type(error).__name__, self._channels[channel])
+            log.warning("not told alarm=%s channel=%s cause=%s", told.alarm_id, channel, said)
             metrics.notices_failed.labels(channel.partition(" ")[0]).inc()
-            return str(error) or type(error).__name__
+            return said
         metrics.notices_sent.labels(channel.partition(" ")[0]).inc()
         return None
 

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 from pipeline import wire
 from pipeline.errors import BadData, ConfigError
 from pipeline.model import Body, rows_of
+from pipeline.refusal import refusal
 from pipeline.settings import StoreSettings
 from pipeline.store import opened
-from pipeline.writer import refusal
 
 _GONE: Final = "no such entry, or it is resolved already"
 

@@ -2,9 +2,10 @@
 
     make torture ARGS="--cluster [--for 2min] [--gateways 60] [--every 5] [--seed 1]"
 
-The brokers are those of deploy/nats/cluster.conf with TLS and rights, the writers real ones that share the gateways,
-the gateways real spools and forwarders (many_gateways.py), the database an embedded PostgreSQL without TimescaleDB,
-which is left alone. What was killed is started again within two seconds; at the end everything is mended and drained.
+The brokers and their relays are those of deploy/nats/{cluster,relay}.conf with TLS and rights, a node is one of each;
+the writers real ones that share the gateways, the gateways real spools and forwarders (many_gateways.py), the database
+an embedded PostgreSQL without TimescaleDB, which is left alone. What was killed is started again within two seconds; at
+the end everything is mended and drained.
 """
 
 import argparse

@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.timeout(400)
 def test_nodes_and_writers_killed_again_and_again_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     file = tmp_path / "t.json"
-    asked = ["--for", "20s", "--gateways", "9", "--every", "5", "--seed", "3", "--report", str(file)]
+    asked = ["--for", "9s", "--gateways", "9", "--every", "3", "--produce-every", "0.25", "--seed", "3"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.torture", "--cluster", *asked],
+        [sys.executable, "-m", "tests.chaos.torture", "--cluster", *asked, "--report", str(file)],
         cwd=ROOT, capture_output=True, text=True, timeout=380, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -28,3 +28,5 @@ def test_nodes_and_writers_killed_again_and_again_lose_nothing_and_double_nothin
     assert rows["rows missing"] == 0
     assert rows["rows stored twice"] == 0
     assert rows["expected - stored - missing by cause"] == 0
+    assert rows["no commit of any gateway, max"] < 3.0
+    assert rows["no commit of a gateway, max"] < 12.0

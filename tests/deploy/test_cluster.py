@@ -1,4 +1,4 @@
-"""The bus on three nodes, as it is shipped, on the real program: TLS everywhere, any one of them killed."""
+"""The bus on three nodes, as it is shipped, on the real program: TLS everywhere, any of them killed, or all but one."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from tests.pipeline.test_bus import heard, name
 from tests.support.nats_cluster import NODES, Cluster, Node, cluster
 
 IN_S = 40.0
-"""For a leader to be found; the machine that tests run on does other things, too."""
+"""For a node to start; the machine that tests run on does other things, too."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ async def kept(bus: Bus) -> bytes:
 
 
 async def until_kept(bus: Bus, expected: bytes) -> None:
-    """While a new leader is looked for, who subscribes is told nothing."""
+    """Said to one node, it is on its way to the others for a moment."""
     deadline = time.monotonic() + IN_S
     while (found := await kept(bus)) != expected:
         assert not found
@@ -84,15 +84,41 @@ async def test_an_announcement_outlives_the_node_that_took_it(three: Cluster) ->
     await until_kept(three.bus("gw-1", NODES[0]), b"last")
 
 
+async def test_one_node_alone_goes_on_and_hears_the_next_one_that_comes(three: Cluster) -> None:
+    """No leaders, no majority: who is connected stays so, and who comes anew is let in."""
+    last, *others = (three.nodes[name] for name in reversed(NODES))
+    async with let_in(three.bus("writer", last.name), ALL_RECORDS) as writer:
+        for node in others:
+            node.kill()
+        began = time.monotonic()
+        async with let_in(three.bus("gw-1"), committed_topic("gw-1")) as gateway:
+            assert time.monotonic() - began < 3.0, "a dead node costs a refused connection and no more"
+            await gateway.publish(record_topic("gw-1"), b"alone")
+            assert [one.payload for one in await heard(writer, 1)] == [b"alone"]
+        for node in others:
+            three.start(node)
+        async with let_in(three.bus("gw-1", others[0].name), committed_topic("gw-1")) as gateway:
+            arrived = asyncio.create_task(heard(writer, 1))
+            deadline = time.monotonic() + IN_S
+            while not arrived.done():  # until the node is linked with the others what is said goes nowhere
+                assert time.monotonic() < deadline
+                await gateway.publish(record_topic("gw-1"), b"together")
+                await asyncio.wait([arrived], timeout=0.2)
+        assert arrived.result()[0].payload == b"together"
+
+
 async def test_a_gateways_certificate_makes_no_node(three: Cluster) -> None:
     stranger = Node("stranger", three.folder / "stranger", "gw-1")
     three.start(stranger)
     try:
         deadline = time.monotonic() + IN_S
-        while "Route Error 'Authorization Violation'" not in stranger.log():
-            assert time.monotonic() < deadline, stranger.log()[-2000:]
-            await asyncio.sleep(0.1)
-        assert {route["remote_name"] for route in three.nodes[NODES[1]].asked("routez")["routes"]} <= set(NODES)
+        for said in ("Route Error 'Authorization Violation'", "Leafnode Error 'Authorization Violation'"):
+            while said not in stranger.log():
+                assert time.monotonic() < deadline, stranger.log()[-2000:]
+                await asyncio.sleep(0.1)
+        for name in NODES:
+            assert {one["remote_name"] for one in three.nodes[name].asked("routez")["routes"]} <= set(NODES)
+            assert {one["name"] for one in three.nodes[name].asked("leafz")["leafs"] or ()} <= set(NODES)
     finally:
         stranger.kill()
 

@@ -60,7 +60,7 @@ async def test_postgresql_takes_them() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_a_rule_says_what_to_do_in_both_languages(rule: dict[str, Any]) -> None:
     notes = rule["annotations"]
-    assert set(notes) == {"summary", "runbook", "runbook_ko"}
+    assert set(notes) == {"summary", "runbook", "runbook_ko", "page"}
     assert len(notes["runbook"]) > 40
     assert re.search("[가-힣]{2}", notes["runbook_ko"])
     assert rule["labels"]["severity"] in {"warning", "critical"}

@@ -191,8 +191,9 @@ def settle(computer: Computer) -> None:
         (computer.root / folder).mkdir()
 
 
-@pytest.fixture
-def computer() -> Iterator[Computer]:
+@contextlib.contextmanager
+def installed() -> Iterator[Computer]:
+    """A computer with a database, certificates, secrets and settings; nothing runs yet but the database."""
     with reachable_folder() as root, contextlib.ExitStack() as stack:
         install(root)
         own(root)
@@ -206,6 +207,12 @@ def computer() -> Iterator[Computer]:
         made = Computer(root, server.dsn(), ports | {"database": server.port})
         settle(made)
         stack.callback(made.end)
+        yield made
+
+
+@pytest.fixture
+def computer() -> Iterator[Computer]:
+    with installed() as made:
         yield made
 
 

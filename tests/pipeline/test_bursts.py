@@ -20,9 +20,9 @@ from pipeline.bursts import Described, described, encode, waveforms
 from pipeline.errors import BadData
 from pipeline.forwarder import forward
 from pipeline.model import BAD_BIT, Quality, Waveform
+from pipeline.refusal import refusal
 from pipeline.settings import Bus, Forwarding
 from pipeline.spool import Spool
-from pipeline.writer import refusal
 from rootdx.embedded import Broker
 from tests.pipeline.test_store import feeding
 from tests.pipeline.test_writer import until, writing

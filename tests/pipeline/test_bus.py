@@ -1,6 +1,7 @@
 """A session delivers what is there, and says so when the broker is not."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from pathlib import Path
@@ -127,6 +128,22 @@ async def test_cut_link_is_unavailable_to_reader_and_writer(broker: Broker, topi
         async with connected(settings(proxy.port), name(), [topic]) as session:
             await session.publish(topic, b"again")
             assert [one.payload for one in await heard(session, 1)] == [b"again"]
+
+
+async def test_who_is_told_to_stop_while_publishing_stops(broker: Broker, topic: str) -> None:
+    """As when cancellation and the library's answer come in one moment, and it takes the answer for all there is."""
+
+    async def answered_when_cancelled(*_: object, **__: object) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async with connected(settings(broker.port), name(), []) as session:
+        session._client.publish = answered_when_cancelled  # type: ignore[method-assign]
+        publishing = asyncio.create_task(session.publish(topic, b"x"))
+        await asyncio.sleep(0.01)
+        publishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await publishing
 
 
 async def test_second_session_of_one_name_ends_the_first(broker: Broker, topic: str) -> None:

@@ -19,6 +19,7 @@ from pipeline import wire, writer
 from pipeline.bus import Session, connected
 from pipeline.forwarder import forward
 from pipeline.model import Batch, Body, Event, Tally
+from pipeline.refusal import named
 from pipeline.settings import Bus, Forwarding, Settings, StoreSettings
 from pipeline.spool import Spool
 from pipeline.topics import Committed, committed_topic, parse_committed, record_topic
@@ -285,8 +286,8 @@ async def test_body_that_can_never_be_stored_is_set_aside_and_the_stream_goes_on
         (kept,) = wire.unpack(content)
         assert kept == body or isinstance(body, Event)
     counted = one(plain_dsn, "SELECT sum(quarantined) FROM rootdx.tally")
-    named = [body for body, _ in REFUSED if isinstance(body, Batch) and writer.named(body) is None]
-    assert counted == 2 * len(named)
+    whose = [body for body, _ in REFUSED if isinstance(body, Batch) and named(body) is None]
+    assert counted == 2 * len(whose)
     assert one(plain_dsn, "SELECT count(*) FROM rootdx.tally WHERE minute < now() - INTERVAL '9 years'") == 0
 
 

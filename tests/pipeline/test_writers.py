@@ -64,7 +64,8 @@ def at_work(dsn: str) -> list[str]:
 
 
 def knows(dsn: str, name: str) -> set[str]:
-    rows = ask(dsn, "SELECT knows FROM rootdx.writer WHERE name = %s", name)
+    who = "SELECT array(SELECT o.name FROM rootdx.writer o WHERE o.stay = ANY(w.knows)) FROM rootdx.writer w"
+    rows = ask(dsn, f"{who} WHERE w.name = %s", name)
     return set(rows[0][0]) if rows else set()
 
 

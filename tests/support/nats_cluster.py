@@ -1,4 +1,4 @@
-"""Three nats-servers on loopback as deploy/nats/cluster.conf ships them, with certificates and ports of their own."""
+"""Three brokers and their relays on loopback as deploy/nats ships them, with certificates and ports of their own."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ NODES: Final = ("broker1", "broker2", "broker3")
 
 @dataclass(slots=True)
 class Node:
-    """One server; what it is called is also whose certificate it shows."""
+    """A broker and the relay of its computer; what it is called is also whose certificate it shows."""
 
     name: str
     folder: Path
@@ -31,27 +31,32 @@ class Node:
     mqtt: int = field(default_factory=free_port)
     own: int = field(default_factory=free_port)
     route: int = field(default_factory=free_port)
+    leaf: int = field(default_factory=free_port)
     monitor: int = field(default_factory=free_port)
+    relay_monitor: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    relay: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int | None:
-        """None where it does not run."""
+        """Of the broker; None where it does not run."""
         return None if self.process is None or self.process.poll() is not None else self.process.pid
 
     def kill(self) -> None:
-        """SIGKILL."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        """SIGKILL to both."""
+        running = [one for one in (self.process, self.relay) if one is not None]
+        for one in running:
+            one.kill()
+        for one in running:
+            one.wait()
 
     def log(self) -> str:
-        """All that it said."""
+        """All that both said."""
         return (self.folder / "log").read_text(errors="replace")
 
     def asked(self, page: str) -> Any:
-        """What its monitor says."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/{page}", timeout=5) as answer:
+        """What the relay's monitor says."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.relay_monitor}/{page}", timeout=5) as answer:
             return json.load(answer)
 
 
@@ -86,8 +91,14 @@ class Cluster:
             '"0.0.0.0:8883"': f'"127.0.0.1:{node.mqtt}"', '"127.0.0.1:4222"': f'"127.0.0.1:{node.own}"',
         }))  # fmt: skip
         routes = {f"{name}:6222": f"localhost:{self.nodes[name].route}" for name in NODES}
+        leaves = {f"{name}:7422": f"localhost:{self.nodes[name].leaf}" for name in NODES}
         text = (CONF / "cluster.conf").read_text(encoding="utf-8")
-        (own / "cluster.conf").write_text(_with(text, {'"0.0.0.0:6222"': f'"127.0.0.1:{node.route}"'} | routes))
+        (own / "cluster.conf").write_text(_with(text, leaves))
+        text = (CONF / "relay.conf").read_text(encoding="utf-8")
+        (own / "relay.conf").write_text(_with(text, {
+            '"0.0.0.0:6222"': f'"127.0.0.1:{node.route}"', '"0.0.0.0:7422"': f'"127.0.0.1:{node.leaf}"',
+            '"127.0.0.1:4223"': '"127.0.0.1:-1"', '"127.0.0.1:8223"': f'"127.0.0.1:{node.relay_monitor}"',
+        } | routes))  # fmt: skip
         shutil.copy(self.papers / certs.USERS, own)
         environment = {
             "BROKER_NAME": node.name, "BROKER_CA": str(self.papers / "ca.pem"),
@@ -97,8 +108,11 @@ class Cluster:
         }  # fmt: skip
         server = str(Path(sys.executable).with_name("nats-server"))
         with (own / "log").open("ab") as log:
-            node.process = subprocess.Popen(
-                [server, "-c", str(own / "cluster.conf")], env={**os.environ, **environment}, stdout=log, stderr=log
+            node.relay, node.process = (
+                subprocess.Popen(
+                    [server, "-c", str(own / file)], env={**os.environ, **environment}, stdout=log, stderr=log
+                )
+                for file in ("relay.conf", "cluster.conf")
             )
 
 
@@ -111,7 +125,7 @@ def _with(text: str, changes: dict[str, str]) -> str:
 
 @contextlib.contextmanager
 def cluster(folder: Path, clients: Sequence[str]) -> Iterator[Cluster]:
-    """Three nodes that were started together; clients are let in some seconds later."""
+    """Three nodes that were started together; clients are let in at once, and hear each other a moment later."""
     now = datetime.now(UTC).replace(microsecond=0)
     made = Cluster(folder, {name: Node(name, folder / name, name) for name in NODES})
     certs.make_authority(made.papers, "plant", now)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, Field
 
 from pipeline.plant import PLANT_FILE
+from pipeline.secrecy import without_secrets
 from rootdx.board import answers
 from rootdx.board.access import Person, Role
 from rootdx.board.answers import Format, TableOut
@@ -21,7 +22,6 @@ from rootdx.texts import say
 router = APIRouter(tags=["settings"])
 Name = Annotated[str, Field(min_length=1, max_length=60)]
 Password = Annotated[str, Field(max_length=500)]
-_SECRET: Final = re.compile(r"^(\s*(?:password|secret|token|pin)\s*=\s*).*$", re.IGNORECASE | re.MULTILINE)
 
 
 class NewAccount(BaseModel):
@@ -70,7 +70,7 @@ def _files(house: House) -> list[dict[str, str]]:
             if file.name == PLANT_FILE or path is None
             else house.plant.enterprise + "/" + house.plant.site + "/" + path[1]
         )
-        found.append({"file": file.name, "path": name, "toml": _SECRET.sub(r'\1"…"', text)})
+        found.append({"file": file.name, "path": name, "toml": without_secrets(text)})
     return found
 
 
