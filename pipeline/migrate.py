@@ -24,6 +24,7 @@ import psycopg
 from psycopg import sql
 
 from pipeline.errors import ConfigError, Unavailable
+from pipeline.secrecy import without_password
 
 OLDEST_POSTGRES: Final = 150000
 OLDEST_TIMESCALE: Final = (2, 20)
@@ -144,7 +145,8 @@ async def administrator(dsn: str) -> AsyncIterator[Connection]:
     except psycopg.ProgrammingError as error:
         if error.sqlstate is not None:
             raise
-        raise ConfigError(f"database: not a connection string: {str(error).strip()}") from error
+        said = without_password(str(error).strip(), dsn)
+        raise ConfigError(f"database: not a connection string: {said}") from None  # its cause quotes the password
 
 
 async def _migrate(db: Connection, done: list[str]) -> None:
@@ -293,13 +295,14 @@ async def check_schema(db: Connection) -> str:
 
 
 async def set_password(dsn: str, role: str, secret: str) -> None:
-    """Lets one of our roles log in with a password.
+    """Lets one of our roles log in with a password; the server gets its SCRAM verifier, as its log may keep queries.
 
     Raises:
         ConfigError, Unavailable: as `migrate`.
     """
     async with administrator(dsn) as db:
-        await db.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(secret)))
+        verifier = db.pgconn.encrypt_password(secret.encode(), role.encode(), b"scram-sha-256").decode()
+        await db.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier)))
 
 
 async def _one(db: Connection, query: str, args: Sequence[object] | None = None) -> Any:

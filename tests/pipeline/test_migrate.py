@@ -120,6 +120,13 @@ def test_database_that_is_none_is_one_sentence(dsn: str, error: type[Exception])
             run(work)
 
 
+def test_a_connection_string_that_is_none_is_told_without_its_password() -> None:
+    with pytest.raises(ConfigError, match="not a connection string") as error:
+        run(migrate.migrate("password=geheim nonsense"))
+    assert "geheim" not in str(error.value)
+    assert error.value.__cause__ is None
+
+
 @pytest.fixture
 def administrator(database: str, postgres: Postgres) -> Iterator[str]:
     """Not a superuser: a role with CREATEROLE that owns the database, on a server without our roles."""
