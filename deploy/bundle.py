@@ -33,8 +33,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 EXTRAS: Final = "demo,frames,parquet"
 """The broker's program and the demo, tables for data scientists."""
 DEPLOY: Final = (
-    "Dockerfile", "centre.md", "compose.yaml", "config", "grafana", "iec62443.md", "mosquitto", "nats", "plant",
-    "prometheus", "runbook.en.md", "runbook.ko.md", "sizing.md", "systemd", "timescale",
+    "Dockerfile", "centre.md", "compose.yaml", "config", "grafana", "iec62443.ko.md", "iec62443.md", "mosquitto",
+    "nats", "plant", "prometheus", "runbook.en.md", "runbook.ko.md", "sizing.md", "systemd", "timescale",
 )  # fmt: skip
 
 
