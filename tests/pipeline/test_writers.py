@@ -169,11 +169,17 @@ async def test_whose_line_was_given_away_is_told(plain_dsn: str) -> None:
             await a.beat()
 
 
-def test_the_writers_role_may_keep_the_list(plain_dsn: str) -> None:
-    with psycopg.connect(plain_dsn) as db:
-        db.execute("SET ROLE rootdx_writer")
-        db.execute(roster._BEAT, ["w", uuid.uuid4(), "w", 8.0, 3.0])
-        db.execute("DELETE FROM rootdx.writer")
+async def test_the_writers_role_may_keep_the_list(plain_dsn: str) -> None:
+    async with await psycopg.AsyncConnection.connect(plain_dsn, autocommit=True) as db:
+        await db.execute("SET ROLE rootdx_writer")
+        one = Roster(db, Member("w"), uuid.uuid4())
+        await one.join()
+        seen = await one.beat()
+        await one.welcome(seen.share)
+        assert at_work(plain_dsn) == ["w"]
+        assert knows(plain_dsn, "w") == {"w"}
+        await one.leave()
+    assert at_work(plain_dsn) == []
 
 
 # Coming and going
