@@ -78,18 +78,17 @@ class Computer:
                     pair.split("=", 1) for pair in self.translate(told).replace("%d", str(handed)).split()
                 )
         environment["PGSSLMODE"] = "disable"  # the wheel's PostgreSQL is built without TLS
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener = self.said[name] = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listener.bind(str(self.root / f"{name}.notify"))
         listener.settimeout(PATIENCE_S)
         environment["NOTIFY_SOCKET"] = str(self.root / f"{name}.notify")
-        own(self.root)
+        own(handed, self.root / f"{name}.notify")  # not the folder of the others, who run and make and remove files
         log = (self.root / f"{name}.log").open("wb")
         with log:
             self.processes[name] = subprocess.Popen(
                 [*as_nobody(), *shlex.split(self.translate(value(unit, "ExecStart")))], env=environment, cwd=self.root,
                 stderr=log, stdout=log,
             )  # fmt: skip
-        self.said[name] = listener
 
     def simulate(self) -> None:
         """The plating line that the sample plant has."""
@@ -146,13 +145,14 @@ def as_nobody() -> list[str]:
     return line
 
 
-def own(folder: Path) -> None:
-    """Gives everything in a folder to whom the processes run as."""
+def own(*places: Path) -> None:
+    """Gives files, and folders with everything in them, to whom the processes run as."""
     if os.geteuid():
         return
     account = pwd.getpwnam("nobody")
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    for place in places:
+        for path in (place, *place.rglob("*")):
+            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
 def install(root: Path) -> None:
@@ -195,8 +195,8 @@ def settle(computer: Computer) -> None:
 def installed() -> Iterator[Computer]:
     """A computer with a database, certificates, secrets and settings; nothing runs yet but the database."""
     with reachable_folder() as root, contextlib.ExitStack() as stack:
-        install(root)
         own(root)
+        install(root)
         (root / "postgres").mkdir(mode=0o755)
         server = Postgres(root / "postgres")
         run(server.start())
@@ -206,6 +206,7 @@ def installed() -> Iterator[Computer]:
         ports = {name: free_port() for name in {*_PORTS.values(), "machine"}}
         made = Computer(root, server.dsn(), ports | {"database": server.port})
         settle(made)
+        own(*(place for place in root.iterdir() if place.name != "postgres"))
         stack.callback(made.end)
         yield made
 
