@@ -3,14 +3,15 @@
 * A polled machine: the values it answered with, in order, are the good values of the tag, in order. The scans by which
   a session finds out what the device lets it read come before the first row and are not stored.
 * A machine that sends (OPC UA, MQTT): each (time, value) it sent between the first and the last stored one of the tag
-  is stored once, nothing is stored twice or that was not sent, and the stored ones reach to the end.
+  is stored once, nothing is stored twice or that was not sent, and the stored ones reach to the end. What was on its
+  way when the machine was stopped, unacknowledged, may be there or not.
 * A replayed recording: each numeric cell is stored once, beside the number of its row.
 * And the gateway's accounts: Σ expected = Σ stored + Σ missing by cause.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,21 +109,28 @@ def _stored(db: psycopg.Connection[Any], asset: str) -> dict[str, list[tuple[int
     return found
 
 
-def _served(file: Path) -> Iterator[tuple[int, dict[str, float | None]]]:
+def _told(file: Path, kind: str) -> dict[str, list[Sent]]:
+    """What the machine says it sent, by tag; `kind` is `served` or `unanswered`."""
+    sent: dict[str, list[Sent]] = {}
     with file.open(encoding="utf-8") as lines:
         for text in lines:
             line = json.loads(text)
-            if line["kind"] == "served":
-                yield line["t_ns"], line["values"]
+            if line["kind"] != kind:
+                continue
+            for tag, value in line["values"].items():
+                if value is not None:
+                    sent.setdefault(tag, []).append((line["t_ns"], value))
+    return sent
 
 
 def _machine(name: str, truth: Path, stored: dict[str, list[tuple[int, float, int]]], polled: bool) -> Line:  # noqa: FBT001
     line = Line(name)
-    sent: dict[str, list[Sent]] = {}
-    for t_ns, values in _served(truth):
-        for tag, value in values.items():
-            if value is not None:
-                sent.setdefault(tag, []).append((t_ns, value))
+    sent = _told(truth, "served")
+    there = {tag: {_key(t_ns, value) for t_ns, value, _ in rows} for tag, rows in stored.items()}
+    for tag, unsure in _told(truth, "unanswered").items():
+        known = {_key(*one) for one in sent.get(tag, [])}
+        arrived = {_key(*one): one for one in unsure if _key(*one) in there.get(tag, set()) - known}
+        sent.setdefault(tag, []).extend(arrived.values())
     newest = max((rows[-1][0] for rows in stored.values() if rows), default=0)
     for tag in sent.keys() | stored.keys():
         _compare(line, tag, sent.get(tag, []), stored.get(tag, []), newest, polled=polled)

@@ -199,13 +199,21 @@ class Publisher:
             await self._filled.wait()
             while self._buffer and not self._stopped:
                 message = self._buffer[0]
-                await client.publish(message.topic, message.payload, qos=1, timeout=_PUBACK_S)
+                await self._publish(client, message)
                 # A full buffer may have dropped it while its acknowledgement was on the way.
                 if self._buffer and self._buffer[0] is message:
                     self._buffer.popleft()
-                if message.values:
-                    self._truth.served(message.ts_ms * 1_000_000, message.values)
             self._filled.clear()
+
+    async def _publish(self, client: aiomqtt.Client, message: Message) -> None:
+        """Returns once the broker has it; it may have it as well where this ends in another way."""
+        told = self._truth.unanswered
+        try:
+            await client.publish(message.topic, message.payload, qos=1, timeout=_PUBACK_S)
+            told = self._truth.served
+        finally:
+            if message.values:
+                told(message.ts_ms * 1_000_000, message.values)
 
 
 async def _watch(client: aiomqtt.Client) -> None:

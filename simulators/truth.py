@@ -8,6 +8,8 @@
   ended; `ts_ns` is to the microsecond, `digest` BLAKE2b (16 bytes) of the samples as little-endian float32, row by row.
 - `{"kind": "served", "machine", "t_ns", "values": {tag: value}}`: exactly what left the device, in engineering units
   computed as raw * scale + offset. A value that is no finite number is null.
+- `{"kind": "unanswered", "machine", "t_ns", "values"}`: the same, of what was sent and not acknowledged. Whether it
+  arrived the device cannot know; a `served` line follows where it was sent again and acknowledged.
 
 All `_ns` are wall time, ns UTC; `_s` are simulated seconds. Every line is written at once; nothing is kept in memory.
 """
@@ -60,9 +62,16 @@ class Truth:
 
     def served(self, t_ns: int, values: Mapping[str, float]) -> None:
         """What left the device at `t_ns`."""
+        self._values("served", t_ns, values)
+
+    def unanswered(self, t_ns: int, values: Mapping[str, float]) -> None:
+        """What was sent at `t_ns` and may have arrived."""
+        self._values("unanswered", t_ns, values)
+
+    def _values(self, kind: str, t_ns: int, values: Mapping[str, float]) -> None:
         if self._file is not None:
             finite = {tag: value if math.isfinite(value) else None for tag, value in values.items()}
-            self._write("served", {"t_ns": t_ns, "values": finite})
+            self._write(kind, {"t_ns": t_ns, "values": finite})
 
     def _write(self, kind: str, line: Mapping[str, object]) -> None:
         if self._file is not None:

@@ -85,6 +85,22 @@ def test_single_defect_fails(database: str, plant: Path, asset: str, defect: str
     assert wrong[0].missing + wrong[0].duplicate + wrong[0].different >= 1
 
 
+@pytest.mark.parametrize("arrived", [True, False])
+def test_what_was_on_its_way_at_the_end_may_be_there_or_not(database: str, plant: Path, *, arrived: bool) -> None:
+    truth = plant / "truth-im1.jsonl"
+    lines = [json.loads(text) for text in truth.read_text().splitlines()]
+    last = lines[-1]
+    assert last["kind"] == "served"
+    truth.write_text("".join(json.dumps(one) + "\n" for one in [*lines[:-1], last | {"kind": "unanswered"}]))
+    if not arrived:
+        where = f"ts = to_timestamp({last['t_ns'] // SECOND_NS}) AND tag_id IN (SELECT t.tag_id FROM rootdx.tag t "
+        where += f"JOIN rootdx.asset a USING (asset_id) WHERE a.path = '{PUSHED}')"
+        ask(database, f"DELETE FROM rootdx.measurement WHERE {where}")
+    line = report(database, plant).lines[1]
+    assert line.passed
+    assert line.produced == line.stored == (40 if arrived else 38)
+
+
 def test_times_swapped_between_two_polled_values_fail(database: str, plant: Path) -> None:
     where = WHERE.format(asset=POLLED, second=T0_NS // SECOND_NS + 3)
     ask(database, f"UPDATE rootdx.measurement SET ts = ts + INTERVAL '1.5 seconds' WHERE {where}")
