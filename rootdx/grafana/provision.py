@@ -18,6 +18,7 @@ from rootdx.grafana.dashboards import PAGES
 from rootdx.grafana.yaml_text import dumped
 from rootdx.texts import say_in
 
+PASSWORD_FILE: Final = "/etc/rootdx/secrets/rootdx_reader.password"
 SOURCES: Final[Mapping[str, object]] = {
     "apiVersion": 1,
     "datasources": [
@@ -26,10 +27,12 @@ SOURCES: Final[Mapping[str, object]] = {
             "url": "${ROOTDX_STORE_ADDRESS}", "user": "rootdx_reader", "database": "${ROOTDX_STORE_DATABASE}",
             "isDefault": True, "editable": False,
             "jsonData": {
-                "database": "${ROOTDX_STORE_DATABASE}", "sslmode": "${ROOTDX_STORE_SSLMODE}", "maxOpenConns": 10,
-                "maxIdleConns": 2, "connMaxLifetime": 14400, "postgresVersion": 1500, "timescaledb": False,
+                "database": "${ROOTDX_STORE_DATABASE}", "sslmode": "${ROOTDX_STORE_SSLMODE}",
+                "tlsConfigurationMethod": "file-path", "sslRootCertFile": "${ROOTDX_STORE_CA}",
+                "maxOpenConns": 10, "maxIdleConns": 2, "connMaxLifetime": 14400, "postgresVersion": 1500, "timescaledb": False,
             },
-            "secureJsonData": {"password": "${ROOTDX_READER_PASSWORD}"},
+            # Read from the file: an environment is seen by whoever looks at the container, and by every child.
+            "secureJsonData": {"password": "$__file{" + PASSWORD_FILE + "}"},
         },
         {
             "name": "rootdx metrics", "uid": panels.METRICS.uid, "type": panels.METRICS.type_val, "access": "proxy",

@@ -289,9 +289,8 @@ IN_ADDRESS = re.compile(r"\w://[\w.-]+:([^@/\s\"'`{}<>$]+)@")
 PEM = re.compile("BEGIN (?:[A-Z]+ )?PRIVATE KEY-+\\s+[A-Za-z0-9+/]{20}")
 """A key itself, not a program that looks for one."""
 ALLOWED = {
-    "deploy/compose.yaml: $$(head -n 1 /run/secrets/rootdx_reader.password)": "read from its file at the start",
-    "deploy/grafana/provisioning/datasources/rootdx.yaml: ${ROOTDX_READER_PASSWORD}": "a variable",
-    "rootdx/grafana/provision.py: ${ROOTDX_READER_PASSWORD}": "makes that file",
+    "deploy/grafana/provisioning/datasources/rootdx.yaml: $__file{/etc/rootdx/secrets/rootdx_reader.password}": "a file",
+    "rootdx/grafana/provision.py: $__file{": "makes that file",
     "rootdx/board/api/office.py: Password": "a type",
     "rootdx/board/api/office.py: …": "what stands in the journal in place of one",
     "rootdx/embedded.md: …": "left out",

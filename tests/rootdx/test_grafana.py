@@ -232,7 +232,7 @@ def test_provisioning_is_yaml(path: str) -> None:
 
 def test_no_password_stands_in_a_file() -> None:
     sources = TEXTS["provisioning/datasources/rootdx.yaml"]
-    assert re.findall(r"password: (.*)", sources) == ['"${ROOTDX_READER_PASSWORD}"']
+    assert re.findall(r"password: (.*)", sources) == [f'"$__file{{{provision.PASSWORD_FILE}}}"']
     assert "rootdx_reader" in sources
 
 
