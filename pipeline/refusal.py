@@ -5,7 +5,8 @@
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import chain
 from typing import Final
@@ -17,6 +18,8 @@ from pipeline.model import BAD_BIT, EARLIEST_NS, LATEST_NS, Batch, Body, Event, 
 from pipeline.naming import DECLARED
 
 LARGEST_COUNT: Final = (1 << 31) - 1
+GATEWAYS: Final = "gateway/"
+"""What stands before the name of a gateway in the path of its own events."""
 DEEPEST: Final = 32
 """Levels of an event's data."""
 LONGEST_TEXT: Final = 200
@@ -37,6 +40,24 @@ def refusal(body: Body) -> str | None:
             return _tally_refusal(body)
         case Waveform():
             return bursts.refusal(body)
+
+
+def foreign(gateway: str, body: Body, machines: Mapping[str, Sequence[str]]) -> str | None:
+    """Why a gateway may not speak of what a body names, None where it may.
+
+    Args:
+        gateway: who sent it.
+        body: any.
+        machines: patterns of paths by gateway; empty: any gateway may speak of any machine.
+    """
+    if body.asset.startswith(GATEWAYS):
+        return None if body.asset == GATEWAYS + gateway else f"body of {body.asset}: sent by gateway {gateway}"
+    if not machines or any(fnmatchcase(body.asset, one) for one in machines.get(gateway, ())):
+        return None
+    return (
+        f"body of {body.asset}: gateway {gateway} may not send it; if it should, add the path to writer.machines "
+        f"under {gateway}, restart the writers, then retry this entry by its number"
+    )
 
 
 def named(body: Body) -> str | None:

@@ -172,6 +172,9 @@ class WriterSettings(Frozen):
     """Among the writers of this database; empty: that of this computer. One that is taken gets a number behind it."""
     gateways: tuple[Slug, ...] = ()
     """Only these are served; none: all. Writers whose lists have a gateway in common share it."""
+    machines: dict[Slug, tuple[Annotated[str, Field(min_length=1)], ...]] = Field(default_factory=dict)
+    """What each gateway may send: paths of machines, `*` for any characters. Empty: each anything; else one that is not
+    named here may send nothing of a machine."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     group: Grouping = Grouping()
 

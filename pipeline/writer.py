@@ -27,7 +27,7 @@ from pipeline.bus import Delivery, Session, connected
 from pipeline.errors import BadData, RootdxError, Unavailable
 from pipeline.ledger import Verdict, decide
 from pipeline.model import Batch, Body, Cause, waveforms_of, weight_of
-from pipeline.refusal import LARGEST_COUNT, named, refusal
+from pipeline.refusal import LARGEST_COUNT, foreign, named, refusal
 from pipeline.roster import BEAT_S, WAITING_S, Member, Roster, Share
 from pipeline.service import keep, together, wall_ns
 from pipeline.settings import Settings, WriterSettings
@@ -85,6 +85,7 @@ class _Session:
 
     def __init__(self, store: Store, bus: Session, settings: WriterSettings, roster: Roster) -> None:
         self._store, self._bus, self._limits, self._roster = store, bus, settings.group, roster
+        self._machines = settings.machines
         self._entries: dict[tuple[str, bytes], Entry] = {}
         self._by_id: dict[int, Entry] = {}
         self._last: dict[int, int] = {}  # as it will be once every group gathered so far is committed
@@ -274,15 +275,16 @@ class _Session:
             told = ()
         rows = 0
         for place, body in enumerate(told):
-            reason = refusal(body)
+            size = len(body) if isinstance(body, Batch) else 0
+            cause, reason = "body", refusal(body)
+            if named(body) is None and (wrong := foreign(entry.gateway, body, self._machines)) is not None:
+                cause, reason = "machine", wrong
             if reason is None:
                 bodies.append(body)
-                rows += len(body) if isinstance(body, Batch) else 0
+                rows += size
                 continue
-            lost = len(body) if isinstance(body, Batch) else 0
-            packed = wire.pack([body])
-            self._set_aside(group, Quarantined("body", reason, packed, key, frame.seq, place, lost))
-            if isinstance(body, Batch) and named(body) is None:
+            self._set_aside(group, Quarantined(cause, reason, wire.pack([body]), key, frame.seq, place, size))
+            if cause == "body" and isinstance(body, Batch) and named(body) is None:
                 bodies.append(losses.tally_of(body, Cause.QUARANTINED, frame.gateway_ns))
         group.commit.records.append(Accepted(key, frame.seq, frame.gateway_ns, rows, bodies))
         group.rows += weight_of(bodies)

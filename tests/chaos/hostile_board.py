@@ -64,7 +64,7 @@ async def _by_machine(yard: Yard) -> Outcome:
         for number, attack in enumerate(ATTACKS, 1):
             bodies: list[Body] = [
                 batch(asset=f"{site}/{attack}", tags=(attack, "a"), ts_ns=time.time_ns()),
-                event(attack, kind=attack, key=attack, data={attack: attack}),
+                event(attack, asset=f"{site}/{attack}", kind=attack, key=attack, data={attack: attack}),
             ]
             await voice.publish(record_topic(EVIL), wire.frame(frame(bodies, number, None, EVIL, epoch)))
     asked = (

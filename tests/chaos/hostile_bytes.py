@@ -15,10 +15,11 @@ import zstandard
 
 from pipeline import wire
 from pipeline.bus import connected
+from pipeline.model import Body
 from pipeline.topics import record_topic
 from tests.chaos.hostile_bus import FORGED, counted_of, until
 from tests.chaos.hostile_plant import ASSET, EVIL, GOOD, Outcome, Yard
-from tests.support.spine import batch, frame
+from tests.support.spine import batch, event, frame, tally
 
 # ---- packets ----
 
@@ -214,20 +215,24 @@ def _framed(body: object, seq: int, *, math_nan: bool = False) -> bytes:
 
 
 async def _foreign_machine(yard: Yard) -> Outcome:
-    """A gateway with a certificate says whatever it likes of any machine: it is told by its name, not refused."""
-    one = frame([batch(asset=ASSET, first=-5, n=1, tags=("n0",))], 1, 0, EVIL, uuid.uuid4())
+    """A gateway with a certificate speaks of a machine of another one, and in that one's name."""
+    mark = batch(asset=ASSET, first=-5, n=1, tags=("n0",))
+    bodies: list[Body] = [mark, tally(1, asset=ASSET, tags=("n0",)), event(asset=f"gateway/{GOOD}"), event(asset=ASSET)]
+    epoch = uuid.uuid4()
     async with connected(yard.bus(EVIL), f"x-{uuid.uuid4().hex[:8]}", []) as voice:
-        await voice.publish(record_topic(EVIL), wire.frame(one))
+        await voice.publish(record_topic(EVIL), wire.frame(frame(bodies, 1, 0, EVIL, epoch)))
     asked = (
-        "SELECT count(*) FROM rootdx.measurement m JOIN rootdx.ledger l ON l.source_id = m.record >> 40 "
-        "WHERE m.value = -5 AND l.gateway = %s"
+        "SELECT count(*) FROM rootdx.quarantine q JOIN rootdx.ledger l USING (source_id) "
+        "WHERE q.cause = 'machine' AND l.epoch = %s"
     )
     deadline = time.monotonic() + 15
-    while not await yard.number(asked, EVIL) and time.monotonic() < deadline:
+    while await yard.number(asked, epoch) < len(bodies) and time.monotonic() < deadline:
         await asyncio.sleep(0.1)
-    rows = await yard.number(asked, EVIL)
-    said = f"record and ledger name {EVIL} for {rows} row"
-    return Outcome("wire", "row of a machine of another gateway", 1, "stored: known limit", said, rows == 1)
+    aside = await yard.number(asked, epoch)
+    rows = await yard.number("SELECT count(*) FROM rootdx.measurement WHERE value = -5")
+    said = f"quarantine: {aside} bodies of {EVIL}, {rows} rows stored"
+    held = rows == 0 and aside == len(bodies)
+    return Outcome("wire", "rows, counts and events of another gateway's machine", 1, "refused", said, held)
 
 
 async def _retained_garbage(yard: Yard) -> Outcome:

@@ -209,7 +209,10 @@ def _write_settings(made: Yard) -> None:
     plant = str(folder / "board-plant")
     files: dict[str, dict[str, object]] = {
         "writer": {
-            "bus": bus("writer"), "store": stored("rootdx_writer"), "writer": {"metrics_port": made.writer_metrics},
+            "bus": bus("writer"), "store": stored("rootdx_writer"), "writer": {
+                "metrics_port": made.writer_metrics,
+                "machines": {GOOD: [f"hostile/{GOOD}/*"], EVIL: [f"hostile/{EVIL}/*", "forged/*"]},
+            },
         },
         "board": {
             "store": stored("rootdx_board"), "analytics": {"plant": plant},

@@ -389,6 +389,42 @@ async def test_what_the_server_alone_refuses_is_found_and_set_aside(
     assert sums == [(674, 6, 0)] if tally_body else [(8, 8, 0)]
 
 
+async def test_gateway_speaks_of_its_own_machines_alone(
+    plain_dsn: str, broker: Broker, gw: Gateway, tmp_path: Path
+) -> None:
+    other = "acme/ansan1/heat/line1/iq1"
+    ours = {gw.name: ("acme/ansan1/casting/*",), "gw-heat": (other,)}
+    settings = writer_settings(plain_dsn, broker.port)
+    settings = settings.model_copy(update={"writer": settings.writer.model_copy(update={"machines": ours})})
+    foreign: list[Body] = [
+        batch(900, asset=other), tally(3, asset=other), event(asset=other), event(asset="gateway/gw-heat"),
+        batch(950, asset="acme/ansan1/casting2/line1/dc1"),
+    ]  # fmt: skip
+    async with gateway(broker, "gw-new") as stranger, writing(settings) as work:
+        await until(lambda: one(plain_dsn, "SELECT count(*) FROM rootdx.writer") == 1, work=work)
+        await gw.send(gw.frame(batch(0), *foreign, tally(3), event(asset=f"gateway/{gw.name}")))
+        await gw.committed(1)
+        await stranger.send(stranger.frame(batch(990), event(asset="gateway/gw-new")))
+        await stranger.committed(1)
+    assert stored(plain_dsn) == [0, 1, 2]
+    paths = {path for (path,) in ask(plain_dsn, "SELECT path FROM rootdx.asset")}
+    assert paths == {ASSET, "gateway/gw-new", f"gateway/{gw.name}"}
+    entries = aside(plain_dsn)
+    assert [(cause, place, rows) for cause, _, _, place, rows in entries] == [
+        ("machine", 1, 3), ("machine", 2, 0), ("machine", 3, 0), ("machine", 4, 0), ("machine", 5, 3),
+        ("machine", 0, 3),
+    ]  # fmt: skip
+    assert f"gateway {gw.name} may not send it" in entries[0][1]
+    assert ask(plain_dsn, "SELECT sum(expected), sum(quarantined) FROM rootdx.completeness") == [(3, 0)]
+    store = StoreSettings(dsn=plain_dsn)
+    assert all("give its number" in str(one.refused) for one in await quarantine.retry(store, []))
+    assert stored(plain_dsn) == [0, 1, 2]
+    outcomes = await quarantine.retry(store, [1, 2])  # a person looked: the machine was moved
+    assert [one.refused for one in outcomes] == [None, None]
+    assert sorted(stored(plain_dsn)) == [0, 1, 2, 900, 901, 902]
+    assert ask(plain_dsn, "SELECT sum(expected), sum(good), sum(quarantined) FROM rootdx.completeness") == [(6, 6, 0)]
+
+
 async def test_quarantine_is_listed_exported_and_retried(
     plain_dsn: str, running: "asyncio.Task[None]", gw: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
