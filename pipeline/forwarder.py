@@ -3,8 +3,8 @@
 * At most `window` messages are on their way; nothing is released before it is announced as committed.
 * On a hole, or without progress for `patience_s`, sending starts again right after what is committed. Sending twice
   is harmless; the ledger drops it.
-* The ledger is believed, also when it goes back (a database restored from yesterday): what is still held is sent
-  again, and what is not is told as a loss.
+* The ledger is believed, also when it goes back (a database restored from yesterday): what is still held, committed or
+  not, is sent again, and what is not is told as a loss.
 """
 
 import asyncio
@@ -92,14 +92,19 @@ class _Sender:
 
     async def _fell_back(self, last: int) -> None:
         """The ledger knows less than it once announced; believe it."""
-        gone = self._spool.released
-        data = {"cause": "ledger went back", "from_seq": last + 1, "to_seq": gone}
-        text = f"the store went back to record {last}; records up to {gone} are no longer in the spool"
-        source = losses.gateway_asset(self._spool.source)
-        log.error("ledger went back last=%d released=%d", last, gone)
-        event = Event(source, losses.LOSS, wall_ns(), text, severity=Severity.CRITICAL, key=f"{last}-{gone}", data=data)
-        with contextlib.suppress(SpoolFull):
-            await self._spool.append([event])
+        released = self._spool.released
+        try:
+            gone = await self._spool.take_back(last)
+        except SpoolFull:
+            return  # a disk too full even to note it: the next announcement tries again
+        log.warning("ledger went back last=%d released=%d gone=%d", last, released, gone)
+        if gone > last:
+            data = {"cause": "ledger went back", "from_seq": last + 1, "to_seq": gone}
+            text = f"the store went back to record {last}; records up to {gone} are no longer in the spool"
+            source, key = losses.gateway_asset(self._spool.source), f"{last}-{gone}"
+            event = Event(source, losses.LOSS, wall_ns(), text, severity=Severity.CRITICAL, key=key, data=data)
+            with contextlib.suppress(SpoolFull):
+                await self._spool.append([event])
         self._committed = last
         self._rewind("ledger went back")
 

@@ -46,6 +46,7 @@ duplicates_refused = Counter("rootdx_redelivered_total", "Device messages that w
 # spool and forwarder
 spool_records = Gauge("rootdx_spool_records", "Records in the spool, not yet committed in the store.")
 spool_bytes = Gauge("rootdx_spool_bytes", "Bytes of these records.")
+spool_kept_bytes = Gauge("rootdx_spool_kept_bytes", "Bytes of records that are committed and kept for a while.")
 spool_hours_left = Gauge("rootdx_spool_outage_hours_left", "Hours of outage the spool can still take at today's rate.")
 spool_rows = Counter("rootdx_spool_rows_total", "Rows made durable.")
 spool_dropped_rows = Counter("rootdx_spool_dropped_rows_total", "Rows dropped because the spool or disk was full.")
@@ -93,8 +94,8 @@ notices_failed = Counter("rootdx_notices_failed_total", "Messages about alarms t
 
 _OF: Final[Mapping[str, tuple[MetricWrapperBase, ...]]] = {
     "gateway": (
-        spool_records, spool_bytes, spool_hours_left, spool_rows, spool_dropped_rows, spool_dropped_waveforms,
-        spool_damaged, spool_commit_seconds, forwarded_records,
+        spool_records, spool_bytes, spool_kept_bytes, spool_hours_left, spool_rows, spool_dropped_rows,
+        spool_dropped_waveforms, spool_damaged, spool_commit_seconds, forwarded_records,
     ),
     "writer": (commit_seconds, writer_gateways, writers, left_to_others, store_up),
     "analytics": (round_seconds,),

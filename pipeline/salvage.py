@@ -123,7 +123,7 @@ def _with_new_first_page(file: Path) -> Path:
 
 def identity(found: Salvage, aside: Path) -> dict[str, object]:
     """The old identity as long as the numbers given under it are known; else a new spool begins."""
-    meta = {key: found.meta[key] for key in ("released", "may_be_sent", "head") if key in found.meta}
+    meta = {key: found.meta[key] for key in ("released", "forgotten", "may_be_sent", "head") if key in found.meta}
     with contextlib.suppress(KeyError, ValueError, TypeError):
         return {**{key: int(value) for key, value in meta.items()}, "epoch": str(uuid.UUID(found.meta["epoch"]))}
     if found.rows:  # any of them may have been sent

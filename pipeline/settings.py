@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
 import psycopg
-from psycopg.conninfo import make_conninfo
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from pipeline.errors import ConfigError
 from pipeline.plant import Frozen, Slug, load
@@ -109,6 +109,10 @@ class SpoolSettings(Frozen):
     """Full means: the oldest records that were never sent are dropped, counted and announced."""
     cap_hours: PositiveFloat = 24.0 * 14
     """Older records are dropped likewise."""
+    keep_mb: NonNegativeFloat = 512.0
+    """Committed records are kept up to this size, for a store restored from a backup; they make room for others."""
+    keep_hours: NonNegativeFloat = 48.0
+    """Committed records older than this are forgotten."""
     group_s: PositiveFloat = 0.05
     """Everything that arrives within this time is made durable by one fsync."""
 

@@ -3,7 +3,8 @@
 * `append` returns only when the bodies are on disk (SQLite, WAL, synchronous=FULL): a power cut takes nothing back.
 * Everything appended within `group_s` is one record, one transaction, one fsync. `seq` is born here.
 * A number is never used twice: after an unclean stop numbering skips `LEAP` ahead, whatever the disk forgot.
-* Nothing leaves but by `release` (the store has it) or because cap or disk are full. What is dropped becomes a stub
+* Nothing leaves but after `release` (the store has it) or because cap or disk are full. What was released is kept for a
+  while, in case the store is restored from a backup, and makes room for anything else. What is dropped becomes a stub
   that carries the loss, row for row, through the same ledger as everything else. Records that may already have
   been sent are never dropped, because the store may hold them.
 * A damaged file is set aside and salvaged; it is never a reason not to start.
@@ -109,11 +110,11 @@ class Spool:
         return self._file.state.released
 
     def pending(self) -> int:
-        """Records held."""
+        """Records that are not known to be committed."""
         return self._file.state.records
 
     def size(self) -> int:
-        """Bytes of the records held."""
+        """Bytes of these records."""
         return self._file.state.size
 
     def outage_hours_left(self) -> float:
@@ -142,9 +143,19 @@ class Spool:
         return await self._call(partial(self._file.read, after, most_bytes))
 
     async def release(self, last: int) -> None:
-        """Forgets everything up to `last`: the store has it."""
+        """The store has everything up to `last`; it is kept for as long as settings say."""
         if last > self._file.state.released:
             await self._call(partial(self._file.release, last))
+
+    async def take_back(self, last: int) -> int:
+        """The store has only what is up to `last`, though it once had more: the rest is to be read again.
+
+        Returns:
+            The highest number after `last` that is no longer held, `last` where all of it is.
+        """
+        if last >= self._file.state.released:
+            return last
+        return await self._call(partial(self._file.take_back, last))
 
     async def _call(self, work: Callable[[], R]) -> R:
         try:

@@ -21,6 +21,8 @@ BUSY_S: Final = 5.0
 NO_ACCESS: Final = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY}
 )
+PENDING: Final = "FROM record WHERE seq > coalesce((SELECT value FROM meta WHERE key = 'released'), 0)"
+"""Records that are not known to be committed, for who looks from outside; the others are kept for a while."""
 DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 

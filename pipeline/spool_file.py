@@ -4,18 +4,20 @@
 * A number is never used twice: after an unclean stop numbering skips `LEAP` ahead, whatever the disk forgot.
 * What is dropped becomes a stub that carries the loss, row for row. Records that may already have been sent are never
   dropped, because the store may hold them.
+* What is committed is kept for a while, for a store that is restored from a backup, and is the first to go.
 * A damaged file is set aside and salvaged; it is never a reason not to start.
 """
 
 import contextlib
 import logging
+import math
 import os
 import sqlite3
 import time
 import uuid
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -51,9 +53,11 @@ class State:
     epoch: uuid.UUID = field(default_factory=uuid.uuid4)
     head: int = 0  # highest number ever given away
     released: int = 0  # highest number known to be committed
+    forgotten: int = 0  # highest number that is no longer held because it was committed
     may_be_sent: int = 0  # highest number that may have left
-    records: int = 0
-    size: int = 0
+    records: int = 0  # not known to be committed
+    size: int = 0  # bytes of these
+    kept: int = 0  # bytes of records that are committed and still held
 
 
 class SpoolFile:
@@ -64,6 +68,7 @@ class SpoolFile:
         self.state = State()
         self.notes: dict[str, str] = {}
         self.cap = int(settings.cap_mb * 1e6)
+        self._keep, self._keep_ns = int(settings.keep_mb * 1e6), settings.keep_hours * 3.6e12
         self._settings, self._clock = settings, clock
         self._reserve = Reserve(settings.folder)
         self._began = time.monotonic()
@@ -132,16 +137,19 @@ class SpoolFile:
                 raise sqlite3.DatabaseError(found)
         state = State(epoch=uuid.UUID(meta["epoch"]) if "epoch" in meta else uuid.uuid4())
         state.released = int(meta.get("released", 0))
+        state.forgotten = int(meta.get("forgotten", state.released))  # until 0.1 nothing was kept
         state.may_be_sent = int(meta.get("may_be_sent", 0))
-        top, state.records, state.size = self._db.execute(
-            "SELECT coalesce(max(seq), 0), count(*), coalesce(sum(size), 0) FROM record"
-        ).fetchone()
+        top, state.records, state.size, state.kept = self._db.execute(
+            "SELECT coalesce(max(seq), 0), count(*) FILTER (WHERE seq > ?1), "
+            "coalesce(sum(size) FILTER (WHERE seq > ?1), 0), coalesce(sum(size) FILTER (WHERE seq <= ?1), 0) "
+            "FROM record", (state.released,),
+        ).fetchone()  # fmt: skip
         state.head = max(top, state.released, int(meta.get("head", 0)))
         if meta and not clean:
             state.head += LEAP
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._put(epoch=str(state.epoch), clean=0, head=state.head)
+            self._put(epoch=str(state.epoch), clean=0, head=state.head, forgotten=state.forgotten)
         (self._settings.folder / EPOCH).write_text(f"{state.epoch}\n", encoding="ascii")
         self.state = state
         self.notes = dict(self._db.execute("SELECT key, value FROM note"))
@@ -233,7 +241,7 @@ class SpoolFile:
         if not self._reserve.spent:
             return insert()
         for last_try in (False, True):
-            self._drop(max(2 * size, self.state.size // DROP_SHARE))
+            self._make_pages(max(2 * size, self.state.size // DROP_SHARE))
             try:
                 return insert()
             except sqlite3.Error as error:
@@ -243,28 +251,88 @@ class SpoolFile:
                     raise SpoolFull(f"{self._settings.folder}: disk full; make room on it") from error
         raise AssertionError
 
+    def _make_pages(self, wanted: int) -> None:
+        """Frees room within the file."""
+        freed = self.state.kept
+        self._forget(wanted)
+        freed -= self.state.kept
+        if freed < wanted:
+            self._drop(wanted - freed)
+
     def _mark_sent(self, mark: int) -> None:
         with transaction(self._db):
             self._put(may_be_sent=mark)
 
     def release(self, last: int) -> None:
-        """Forgets everything up to `last`."""
-        freed, size = self._although_full(partial(self._delete, last))
-        self.state.released = last
-        self.state.records -= freed
-        self.state.size -= size
+        """Everything up to `last` is committed: forgets what need not be kept for longer."""
+        self.state = self._although_full(partial(self._released, last))
         self._report()
         if self._reserve.spent:
             self._reserve.restore(self._db)
 
-    def _delete(self, last: int) -> tuple[int, int]:
+    def _released(self, last: int) -> State:
         with transaction(self._db):
-            freed: tuple[int, int] = self._db.execute(
-                "SELECT count(*), coalesce(sum(size), 0) FROM record WHERE seq <= ?", (last,)
+            records, size = self._db.execute(
+                "SELECT count(*), coalesce(sum(size), 0) FROM record WHERE seq > ? AND seq <= ?",
+                (self.state.released, last),
             ).fetchone()
-            self._db.execute("DELETE FROM record WHERE seq <= ?", (last,))
+            now = replace(
+                self.state, released=last, records=self.state.records - records, size=self.state.size - size,
+                kept=self.state.kept + size,
+            )  # fmt: skip
             self._put(released=last)
-        return freed
+            oldest = self._db.execute("SELECT gateway_ns FROM record WHERE seq <= ? ORDER BY seq LIMIT 1", (last,))
+            eldest_ns = next((one for (one,) in oldest), None)
+            since_ns = self._clock() - self._keep_ns
+            if now.kept > self._keep or (eldest_ns is not None and eldest_ns < since_ns):
+                now = self._without(now, now.kept - self._keep * (DROP_SHARE - 1) // DROP_SHARE, since_ns)
+        return now
+
+    def _without(self, state: State, wanted: int, since_ns: float = -math.inf) -> State:
+        """Forgets the eldest committed records: `wanted` bytes of them, and those from before a time."""
+        last, freed = state.forgotten, 0
+        cursor = self._db.execute(
+            "SELECT seq, gateway_ns, size FROM record WHERE seq <= ? ORDER BY seq", (state.released,)
+        )
+        with contextlib.closing(cursor):
+            for seq, gateway_ns, size in cursor:
+                if freed >= wanted and gateway_ns >= since_ns:
+                    break
+                last, freed = seq, freed + size
+        self._db.execute("DELETE FROM record WHERE seq <= ?", (last,))
+        self._put(forgotten=last)
+        return replace(state, forgotten=last, kept=state.kept - freed)
+
+    def _forget(self, wanted: int) -> None:
+        """So many bytes of what is kept though it is committed, or all of it."""
+        if self.state.kept:
+            self.state = self._although_full(partial(self._forgotten, wanted))
+
+    def _forgotten(self, wanted: int) -> State:
+        with transaction(self._db):
+            return self._without(self.state, wanted)
+
+    def take_back(self, last: int) -> int:
+        """Only what is up to `last` is committed after all; what is still held of the rest will be read again.
+
+        Returns:
+            The highest number after `last` that is no longer held, `last` where all of it is.
+        """
+        self.state = self._although_full(partial(self._taken_back, last))
+        self._report()
+        return max(last, self.state.forgotten)
+
+    def _taken_back(self, last: int) -> State:
+        with transaction(self._db):
+            records, size = self._db.execute(
+                "SELECT count(*), coalesce(sum(size), 0) FROM record WHERE seq > ? AND seq <= ?",
+                (last, self.state.released),
+            ).fetchone()
+            self._put(released=last)
+        return replace(
+            self.state, released=last, records=self.state.records + records, size=self.state.size + size,
+            kept=self.state.kept - size,
+        )  # fmt: skip
 
     def _although_full(self, work: Callable[[], R]) -> R:
         """Does it, giving up the reserve when the disk is full.
@@ -284,6 +352,8 @@ class SpoolFile:
         raise AssertionError
 
     def _make_room(self, coming: int) -> None:
+        if self.state.kept and self.state.size + self.state.kept + coming > self.cap:
+            self._forget(max(coming, self.cap // DROP_SHARE))
         if self.state.size + coming > self.cap:
             self._drop(max(coming, self.cap // DROP_SHARE))
         oldest = self._db.execute(
@@ -341,6 +411,7 @@ class SpoolFile:
     def _report(self) -> None:
         metrics.spool_records.set(self.state.records)
         metrics.spool_bytes.set(self.state.size)
+        metrics.spool_kept_bytes.set(self.state.kept)
 
     def _salvage(self, cause: Exception) -> None:
         """Sets the damaged file aside and keeps every record that can still be read from it."""

@@ -19,6 +19,7 @@ from pipeline.migrate import check_schema, timescale_version
 from pipeline.model import BAD_BIT
 from pipeline.plant import Machine, load_folder
 from pipeline.settings import Node, Settings, read_settings, store_dsn
+from pipeline.spool_database import PENDING
 from rootdx.texts import say
 
 CLOCK_S: Final = 2.0
@@ -187,10 +188,10 @@ def _spool(settings: Settings) -> Finding:
 
 
 def _spooled(file: Path) -> tuple[int, int, float]:
-    """Records held, their bytes, and bytes a second, by the gateway's own last word in the spool."""
+    """Records not known to be committed, their bytes, and bytes a second, by the gateway's own last word."""
     try:
         with sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=_WAIT_S) as db:
-            pending, size = db.execute("SELECT count(*), coalesce(sum(size), 0) FROM record").fetchone()
+            pending, size = db.execute(f"SELECT count(*), coalesce(sum(size), 0) {PENDING}").fetchone()
             rate = db.execute("SELECT value FROM meta WHERE key = 'bytes_per_s'").fetchone()
     except sqlite3.Error:
         return 0, 0, 0.0

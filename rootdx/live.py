@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from pipeline.spool_database import PENDING
 from rootdx.alarm_text import sentence
 from rootdx.texts import say
 
@@ -101,7 +102,7 @@ def spooled(file: Path) -> tuple[int, int]:
     """Records and bytes in a spool that another process has open; reading it disturbs nobody."""
     try:
         with sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=0.2) as db:
-            records, size = db.execute("SELECT count(*), coalesce(sum(size), 0) FROM record").fetchone()
+            records, size = db.execute(f"SELECT count(*), coalesce(sum(size), 0) {PENDING}").fetchone()
             return int(records), int(size)
     except sqlite3.Error:
         return 0, 0

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.spool_database import PENDING
 from pipeline.spool_file import FILE
 from tests.bench import machines
 from tests.bench.figures import Figure, show, slope
@@ -63,7 +64,7 @@ def _spool(file: Path) -> tuple[float, int]:
     """MB on disk, and records held."""
     size = sum(each.stat().st_size for each in file.parent.glob(f"{FILE}*")) / 1e6
     with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as db:
-        (pending,) = db.execute("SELECT count(*) FROM record").fetchone()
+        (pending,) = db.execute(f"SELECT count(*) {PENDING}").fetchone()
     db.close()
     return size, int(pending)
 

@@ -37,6 +37,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import migrate, reserve
+from pipeline.spool_database import PENDING
 from rootdx.cli import seconds
 from rootdx.embedded import Broker, Postgres
 from tests.chaos import cluster, hostile, protocols
@@ -497,7 +498,7 @@ def _pending(gateway: Gateway) -> int:
     copy = gateway.folder / "after"
     shutil.copytree(gateway.spool, copy)
     with contextlib.closing(sqlite3.connect(copy / "spool.sqlite")) as db:
-        return int(db.execute("SELECT count(*) FROM record").fetchone()[0])
+        return int(db.execute(f"SELECT count(*) {PENDING}").fetchone()[0])
 
 
 def _count(gateway: Gateway, db: psycopg.Connection[Any], faults: list[Fault], verdict: Verdict) -> None:

@@ -1,4 +1,4 @@
-"""Back up, write on, destroy, restore. With the log nothing is missing; without it, what is missing is said."""
+"""Back up, write on, destroy, restore. What the backup lacks comes from the log or from the spools; else it is said."""
 
 import asyncio
 import time
@@ -50,6 +50,14 @@ async def committed(spool: Spool, last: int) -> None:
         await asyncio.sleep(0.05)
 
 
+async def told_again(dsn: str, rows: int) -> None:
+    """Until the store has so many rows."""
+    deadline = time.monotonic() + PATIENCE_S
+    while len(await asyncio.to_thread(values, dsn)) < rows:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
 def values(dsn: str) -> list[int]:
     return [int(value) for (value,) in ask(dsn, "SELECT value FROM rootdx.measurement ORDER BY value")]
 
@@ -76,10 +84,31 @@ async def test_with_the_log_nothing_is_missing_and_nothing_double(plant: Plant, 
             await restored.stop()
 
 
+async def test_without_the_log_the_spools_have_what_is_missing(plant: Plant, broker: Broker, tmp_path: Path) -> None:
+    dsn = plant.server.dsn()
+    async with (
+        Spool(spool_settings(tmp_path), source="gw-drill-4", clock=wall_ns) as spool,
+        moving(spool, dsn, broker.port),
+    ):
+        await committed(spool, await fed(spool, 0, 20))
+        await asyncio.to_thread(plant.back_up)
+        await committed(spool, await fed(spool, 20, 20))
+        plant.server.kill()
+        last = await fed(spool, 40, 20)
+        restored = await plant.restore(None)
+        try:
+            await told_again(dsn, 60 * ROWS)
+            await committed(spool, last)
+            assert await asyncio.to_thread(values, dsn) == list(range(60 * ROWS))
+            assert ask(dsn, "SELECT count(*) FROM rootdx.events WHERE kind = 'loss'") == [(0,)]
+        finally:
+            await restored.stop()
+
+
 async def test_without_the_log_what_is_missing_is_said(plant: Plant, broker: Broker, tmp_path: Path) -> None:
     dsn = plant.server.dsn()
     async with (
-        Spool(spool_settings(tmp_path), source="gw-drill-2", clock=wall_ns) as spool,
+        Spool(spool_settings(tmp_path, keep_mb=0), source="gw-drill-2", clock=wall_ns) as spool,
         moving(spool, dsn, broker.port),
     ):
         first = await fed(spool, 0, 20)

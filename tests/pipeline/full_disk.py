@@ -29,7 +29,7 @@ def looked_at(one: Spool) -> list[Record]:
 
 async def drops_and_goes_on() -> None:
     """The reserve is given up, the oldest rows are dropped and told; with room again the reserve is made again."""
-    async with spool(FOLDER) as one:
+    async with spool(FOLDER, keep_mb=0) as one:
         assert (FOLDER / RESERVE).exists()
         await appended(one, range(50))
         filler = fill(PLACE)
@@ -84,6 +84,20 @@ async def drains() -> None:
         assert one.pending() == 300
 
 
+async def forgets_first() -> None:
+    """What is kept though it is committed makes room before anything is dropped."""
+    async with spool(FOLDER) as one:
+        await appended(one, range(300))
+        await one.release(one.head)
+        kept = len(looked_at(one))
+        assert kept == 300
+        fill(PLACE)
+        await appended(one, range(300, 500))
+        assert len(looked_at(one)) - 200 < kept
+        there, dropped, expected, _ = accounts([held for held in looked_at(one) if held.seq > 300])
+        assert (there, dropped, expected) == (500 * 200, 0, 500 * 200)
+
+
 async def starts() -> None:
     """A gateway that comes back on a full disk starts, with all it had."""
     async with spool(FOLDER) as one:
@@ -116,7 +130,10 @@ async def says_so() -> None:
         assert accounts(looked_at(one)) == (500 * (refused + 1), 0, 500 * (refused + 1), refused + 1)
 
 
-CASES = {one.__name__: one for one in (drops_and_goes_on, keeps_what_was_acknowledged, drains, starts, says_so)}
+CASES = {
+    one.__name__: one
+    for one in (drops_and_goes_on, keeps_what_was_acknowledged, drains, forgets_first, starts, says_so)
+}
 
 if __name__ == "__main__":
     asyncio.run(CASES[sys.argv[1]]())

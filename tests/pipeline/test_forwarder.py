@@ -74,8 +74,9 @@ async def link(broker: Broker) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
-    async with Spool(spool_settings(tmp_path / "spool"), f"gw-{secrets.token_hex(3)}", lambda: T0_NS) as one:
+async def spool(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Spool]:
+    settings = spool_settings(tmp_path / "spool", keep_mb=getattr(request, "param", 1.0))
+    async with Spool(settings, f"gw-{secrets.token_hex(3)}", lambda: T0_NS) as one:
         yield one
 
 
@@ -282,6 +283,20 @@ async def test_garbage_announcements_are_counted_and_change_nothing(
         await until(lambda: spool.pending() == 0)
 
 
+async def test_ledger_that_went_back_gets_again_what_was_kept(spool: Spool, link: Proxy, writer: FakeWriter) -> None:
+    await filled(spool, 10)
+    async with forwarding(spool, link):
+        await until(lambda: spool.pending() == 0)
+        writer.committed.clear()
+        writer.last = 4  # restored from yesterday
+        await writer.announce(4, hole=True)
+        await until(lambda: spool.released == 4)
+        await until(lambda: spool.pending() == 0)
+    assert [(one.previous, one.seq) for one in writer.committed] == [(seq - 1, seq) for seq in range(5, 11)]
+    assert spool.head == 10  # and nothing was said to be lost
+
+
+@pytest.mark.parametrize("spool", [0.0], indirect=True)
 async def test_ledger_that_went_back_is_believed_and_told(spool: Spool, link: Proxy, writer: FakeWriter) -> None:
     await filled(spool, 10)
     async with forwarding(spool, link):

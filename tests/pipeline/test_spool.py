@@ -113,7 +113,7 @@ async def test_read_gives_at_least_one_record_and_else_no_more_than_asked(folder
 
 
 async def test_released_records_are_gone_and_stay_gone(folder: Path) -> None:
-    async with spool(folder) as one:
+    async with spool(folder, keep_mb=0) as one:
         for i in range(4):
             await one.append([batch(i)])
         await one.release(3)
@@ -122,6 +122,75 @@ async def test_released_records_are_gone_and_stay_gone(folder: Path) -> None:
     async with spool(folder) as one:
         assert [record.seq for record in await held(one)] == [4]
         assert (one.released, one.head) == (3, 4)
+
+
+async def test_released_records_are_kept_and_taken_back_when_the_store_went_back(folder: Path) -> None:
+    async with spool(folder) as one:
+        for i in range(6):
+            await one.append([batch(i)])
+        await one.release(5)
+        assert (one.pending(), one.released) == (1, 5)
+    async with spool(folder) as one:
+        assert (one.pending(), one.released) == (1, 5)
+        assert await one.take_back(5) == 5
+        assert await one.take_back(2) == 2  # nothing of what the store lacks is gone
+        assert (one.pending(), one.released) == (4, 2)
+        assert one.size() == sum(len(frame.payload) for frame in await one.read(2, 1 << 30))
+        assert [frame.seq for frame in await one.read(2, 1 << 30)] == [3, 4, 5, 6]
+    async with spool(folder) as one:
+        assert (one.pending(), one.released) == (4, 2)
+        await one.release(6)
+        assert one.pending() == one.size() == 0
+
+
+async def test_kept_records_are_forgotten_by_size_eldest_first(folder: Path) -> None:
+    async with spool(folder, keep_mb=0.02) as one:
+        for i in range(20):
+            await one.append([noise(i)])
+            await one.release(one.head)
+        there = await held(one)
+        size = sum(len(frame.payload) for frame in await one.read(0, 1 << 30))
+        assert [record.seq for record in there] == list(range(21 - len(there), 21))
+        assert len(there) >= 2
+        assert size <= 20_000
+        gone = 20 - len(there)
+        assert await one.take_back(1) == gone
+        assert one.pending() == len(there)
+
+
+async def test_kept_records_are_forgotten_by_age(folder: Path) -> None:
+    now = [T0_NS]
+    async with spool(folder, now=lambda: now[0], keep_hours=2) as one:
+        for hour in range(6):
+            now[0] = T0_NS + hour * 3_600_000_000_000
+            await one.append([batch(hour)])
+            await one.release(one.head)
+        assert [record.seq for record in await held(one)] == [4, 5, 6]
+
+
+async def test_kept_records_make_room_before_anything_is_dropped(folder: Path) -> None:
+    async with spool(folder, cap_mb=0.05) as one:
+        for i in range(10):
+            await one.append([noise(i)])
+        await one.release(10)
+        for i in range(10, 19):
+            await one.append([noise(i)])
+        there = await held(one)
+        assert not losses_of(there)
+        assert [record.seq for record in there if record.seq > 10] == list(range(11, 20))
+        assert sum(len(frame.payload) for frame in await one.read(0, 1 << 30)) <= 50_000
+
+
+async def test_a_spool_of_a_version_that_kept_nothing_says_what_is_gone(folder: Path) -> None:
+    async with spool(folder, keep_mb=0) as one:
+        for i in range(6):
+            await one.append([batch(i)])
+        await one.release(4)
+    with contextlib.closing(sqlite3.connect(folder / FILE)) as db, db:
+        db.execute("DELETE FROM meta WHERE key = 'forgotten'")
+    async with spool(folder) as one:
+        assert await one.take_back(1) == 4
+        assert [record.seq for record in await held(one)] == [5, 6]
 
 
 async def test_clean_stop_keeps_everything_and_goes_on_counting(folder: Path) -> None:
@@ -542,7 +611,9 @@ async def test_record_larger_than_the_cap_is_refused_and_costs_nothing_else(fold
         assert await one.append([batch()]) == 1
 
 
-@pytest.mark.parametrize("case", ["drops_and_goes_on", "keeps_what_was_acknowledged", "drains", "starts", "says_so"])
+@pytest.mark.parametrize(
+    "case", ["drops_and_goes_on", "keeps_what_was_acknowledged", "drains", "forgets_first", "starts", "says_so"]
+)
 def test_full_disk(case: str) -> None:
     run_on_small_disk("24m", "tests.pipeline.full_disk", case)
 

@@ -25,19 +25,22 @@ class SpoolMachine(RuleBasedStateMachine):
         self.home = Path(tempfile.mkdtemp(prefix="rootdx-states-"))
         self.lives = 0
         self.records: list[tuple[int, list[float]]] = []
+        self.gone = 0  # highest number that need not be held any more
+        self.keep_mb = 0.0
         self.notes: dict[str, str] = {}
         self.ever = 0  # highest number ever given away
         self.released = 0
         self.next_value = 0.0
         self.spool: Spool | None = None
 
-    @initialize()
-    def starts(self) -> None:
+    @initialize(keep_mb=st.sampled_from([0.0, 0.0006, 1.0]))
+    def starts(self, keep_mb: float) -> None:
+        self.keep_mb = keep_mb
         self.folder = self.home / "0"
         self._open()
 
     def _open(self) -> None:
-        self.spool = Spool(spool_settings(self.folder, group_s=0.001), "gw-1", lambda: T0_NS)
+        self.spool = Spool(spool_settings(self.folder, group_s=0.001, keep_mb=self.keep_mb), "gw-1", lambda: T0_NS)
         self.runner.run(self.spool.__aenter__())
 
     def _leave(self) -> None:
@@ -76,8 +79,29 @@ class SpoolMachine(RuleBasedStateMachine):
         if self.records:
             last = self.records[int(share * (len(self.records) - 1))][0]
             self.runner.run(self.one.release(last))
-            self.records = [held for held in self.records if held[0] > last]
             self.released = max(self.released, last)
+            self._forgets()
+
+    def _forgets(self) -> None:
+        """Takes over what the spool has forgotten, which must be the eldest and committed, and not more than needed."""
+        frames = self.runner.run(self.one.read(0, 1 << 30))
+        eldest = frames[0].seq if frames else self.ever + 1
+        gone = [held for held in self.records if held[0] < eldest]
+        kept = sum(len(frame.payload) for frame in frames if frame.seq <= self.released)
+        assert all(seq <= self.released for seq, _ in gone)
+        assert kept <= self.keep_mb * 1e6
+        assert not gone or self.keep_mb < 1
+        self.records = [held for held in self.records if held[0] >= eldest]
+        self.gone = max([self.gone, *(seq for seq, _ in gone)])
+
+    @rule(share=st.floats(0, 1))
+    def is_taken_back(self, share: float) -> None:
+        numbers = [0, *(seq for seq, _ in self.records if seq <= self.released)]
+        last = numbers[int(share * (len(numbers) - 1))]
+        gone = self.runner.run(self.one.take_back(last))
+        if last < self.released:
+            assert gone == max(last, self.gone)
+            self.released = last
 
     @rule()
     def stops_and_starts(self) -> None:
@@ -120,8 +144,9 @@ class SpoolMachine(RuleBasedStateMachine):
             return
         frames = self.runner.run(self.one.read(0, 1 << 30))
         assert [(frame.seq, values_of([wire.record(frame)])) for frame in frames] == self.records
-        assert (self.one.pending(), self.one.released) == (len(self.records), self.released)
-        assert self.one.size() == sum(len(frame.payload) for frame in frames)
+        pending = [frame for frame in frames if frame.seq > self.released]
+        assert (self.one.pending(), self.one.released) == (len(pending), self.released)
+        assert self.one.size() == sum(len(frame.payload) for frame in pending)
 
     @rule()
     def remembers_its_notes(self) -> None:
