@@ -129,6 +129,8 @@ async def _open(source: Sparkplug, opening: Opening) -> AsyncIterator[SparkplugS
         source.max_tags if source.finds else 0,
         source.clock_tolerance_s,
         source.ask_rebirth,
+        source.host_id,
+        _state(since_ms, online=True),
     )
     session = SparkplugSession(opening, wishes)
     async with linked(access, session.topics) as link:

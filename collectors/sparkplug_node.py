@@ -3,7 +3,7 @@
 * Pure: messages in, values out; nothing here knows tags, clocks or a network.
 * Nothing is understood without its birth: an alias means what the last birth said, and a death ends it.
 * A death counts only for the birth of the same bdSeq; an older one comes too late.
-* A gap in the sequence is told; what came is still good, as births and deaths say themselves.
+* A gap in the sequence is told. What was lost may have been a birth: until the next one an alias is unsure.
 """
 
 from collections.abc import Mapping
@@ -36,6 +36,8 @@ class Told:
     value: Value
     is_historical: bool
     quality: Value = None
+    is_sure: bool = True
+    """False where only an alias names it, and a birth that gave it away anew may have been lost."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class Node:
         self._alive: dict[str, _Alive] = {}
         self._bdseq: Value = None
         self._seq: int | None = None
+        self._unsure: set[str] = set()
 
     def metrics(self, device: str) -> Mapping[str, Known]:
         """What a device that is alive has."""
@@ -86,6 +89,7 @@ class Node:
             return heard
         if kind == "NBIRTH":
             self._alive.clear()
+            self._unsure.clear()
             self._bdseq = next((one.value for one in payload.metrics if one.name == _BDSEQ), None)
             self._seq = payload.seq
         elif "" not in self._alive:
@@ -108,13 +112,14 @@ class Node:
 
     def _count(self, payload: Payload, heard: Heard) -> None:
         expected = None if self._seq is None else (self._seq + 1) % 256
-        if payload.seq is None:
+        if payload.seq is None or payload.seq > 255:
             heard.refused.append("no_sequence")
             return
         if expected is not None and payload.seq != expected:
             heard.gap = (expected, payload.seq)
             heard.refused.append("sequence_gap")
             heard.lost = True
+            self._unsure = set(self._alive)
         self._seq = payload.seq
 
     def _node_died(self, payload: Payload, heard: Heard) -> None:
@@ -137,6 +142,7 @@ class Node:
             if one.alias is not None:
                 alive.by_alias[one.alias] = known
         self._alive[device] = alive
+        self._unsure.discard(device)
         heard.born = device
         self._data(device, payload, heard)
 
@@ -154,8 +160,7 @@ class Node:
                 continue
             self._value(device, known, one, payload, heard)
 
-    @staticmethod
-    def _value(device: str, known: Known, one: Metric, payload: Payload, heard: Heard) -> None:
+    def _value(self, device: str, known: Known, one: Metric, payload: Payload, heard: Heard) -> None:
         datatype = one.datatype or known.datatype
         if datatype not in NUMBERS and datatype not in TEXTS:
             heard.refused.append(other_name(datatype))
@@ -168,4 +173,7 @@ class Node:
             heard.refused.append("type_mismatch")
             return
         timestamp = payload.timestamp if one.timestamp is None else one.timestamp
-        heard.values.append(Told(device, known, timestamp, value, one.is_historical, one.properties.get("Quality")))
+        said, is_sure = one.properties.get("Quality"), bool(one.name) or device not in self._unsure
+        if not is_sure:
+            heard.refused.append("alias_unsure")
+        heard.values.append(Told(device, known, timestamp, value, one.is_historical, said, is_sure))

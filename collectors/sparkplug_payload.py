@@ -21,7 +21,7 @@ from pipeline.errors import BadData
 MOST_METRICS: Final = 100_000
 BOOLEAN, STRING, DATETIME, TEXT, UUID = 11, 12, 13, 14, 15
 _SIGNED: Final = {1: 8, 2: 16, 3: 32, 4: 64}
-_UNSIGNED: Final = frozenset({5, 6, 7, 8})
+_UNSIGNED: Final = {5: 8, 6: 16, 7: 32, 8: 64, 13: 64}
 _REAL: Final = frozenset({9, 10})
 TEXTS: Final = frozenset({STRING, TEXT, UUID})
 NUMBERS: Final = frozenset({*_SIGNED, *_UNSIGNED, *_REAL, BOOLEAN, DATETIME})
@@ -82,11 +82,13 @@ def payload_of(data: bytes) -> Payload:
 
 
 def number_of(value: Value, datatype: int) -> Value:
-    """A value as its data type means it."""
+    """A value as its data type means it: a signed integer comes as two's complement of 64, 32 or its own bits."""
     bits = _SIGNED.get(datatype)
-    if bits is not None and isinstance(value, int) and not isinstance(value, bool):
-        value &= (1 << bits) - 1
-        return value - (1 << bits) if value >> (bits - 1) else value
+    if bits is None or isinstance(value, bool) or not isinstance(value, int):
+        return value
+    for width in (64, 32, bits):
+        if width >= bits and value >> (width - 1) == 1:
+            return value - (1 << width)
     return value
 
 
@@ -98,7 +100,11 @@ def fits(value: Value, datatype: int) -> bool:
         return isinstance(value, bool)
     if datatype in _REAL:
         return isinstance(value, float)
-    return isinstance(value, int) and not isinstance(value, bool)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    if datatype in _UNSIGNED:
+        return 0 <= value < 1 << _UNSIGNED[datatype]
+    return -(1 << _SIGNED[datatype] - 1) <= value < 1 << _SIGNED[datatype] - 1
 
 
 def other_name(datatype: int) -> str:

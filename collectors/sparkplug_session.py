@@ -33,6 +33,7 @@ HISTORICAL: Final = 0x400
 """OPC UA's info bits "a raw historical data value": added to the quality of what an edge node had kept."""
 _KINDS: Final = frozenset({"NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH"})
 _ASK_EVERY_S: Final = 30.0
+_STATE_EVERY_S: Final = 1.0
 _NOTE_EVERY_S: Final = 600.0
 _OPC_GOOD, _OPC_STALE = 192, 500
 _UNITS: Final = ("engUnit", "engUnits", "engineeringUnits", "Engineering Units", "unit", "Unit", "units")
@@ -50,6 +51,9 @@ class Wishes:
     max_tags: int
     tolerance_s: float | None
     ask_rebirth: bool
+    host_id: str = ""
+    state: bytes = b""
+    """What says that this host is there."""
 
 
 def place_of(address: str, device: str) -> tuple[str, str]:
@@ -88,11 +92,13 @@ class SparkplugSession:
         self._index: dict[tuple[str, str], int] = {}
         self._wordy = {i for i, tag in enumerate(opening.tags) if tag.context is not None and not tag.values}
         self._node = Node()
-        self._asked_s = self._told_s = -math.inf
+        self._asked_s = self._told_s = self._stated_s = -math.inf
+        self._owed = False
         self._refused: set[str] = set()
         self._learn_tags()
         place = f"{NAMESPACE}/{wishes.group}/+/{wishes.edge}"
-        self.topics = (place, f"{place}/+")
+        self._state_topic, self._state = f"{NAMESPACE}/STATE/{wishes.host_id}", wishes.state
+        self.topics = (place, f"{place}/+", *((self._state_topic,) if wishes.host_id else ()))
 
     def _learn_tags(self) -> None:
         for i in range(self._learned, len(self._finder.tags)):
@@ -105,10 +111,12 @@ class SparkplugSession:
         self._names = tuple(tag.name for tag in self._finder.tags)
 
     def ask(self) -> None:
-        """Asks for a birth, where that is wanted and was not done just now."""
+        """Asks for a birth, where that is wanted: now, or with the first message after the last asking is long ago."""
         now = time.monotonic()
+        self._owed = True
         if self._wishes.ask_rebirth and now - self._asked_s >= _ASK_EVERY_S:
             self._asked_s = now
+            self._owed = False
             topic = f"{NAMESPACE}/{self._wishes.group}/NCMD/{self._wishes.edge}"
             self.link.publish(topic, rebirth(self._clock() // 1_000_000))
 
@@ -134,6 +142,9 @@ class SparkplugSession:
             self.link.acknowledge(messages)
 
     def _hear(self, message: Message, columns: _Columns) -> None:
+        if message.topic == self._state_topic:
+            self._hear_of_itself(message.payload)
+            return
         levels = message.topic.split("/")
         kind, device = levels[2] if len(levels) > 3 else "", levels[4] if len(levels) > 4 else ""
         if kind not in _KINDS or kind.startswith("D") != bool(device) or not message.topic.isprintable():
@@ -154,7 +165,9 @@ class SparkplugSession:
             self._count(cause)
         if heard.gap is not None:
             self._tell_gap(columns, heard.gap)
-        if heard.lost:
+        if heard.born == "":
+            self._owed = False
+        if heard.lost or self._owed:
             self.ask()
         self._take(heard, columns)
 
@@ -164,7 +177,22 @@ class SparkplugSession:
         for told in heard.values:
             self._value(told, columns)
         if heard.dead:
-            self._die(heard.dead, "death", columns)
+            # With the node all of its devices, those too whose birth came before this session.
+            everybody = self._of if "" in heard.dead else ()
+            self._die(tuple(dict.fromkeys([*heard.dead, *everybody])), "death", columns)
+
+    def _hear_of_itself(self, payload: bytes) -> None:
+        """Somebody says that this host is gone, as the will of an earlier session that comes late: it is not."""
+        try:
+            said = json.loads(payload)
+        except ValueError:
+            said = None
+        if isinstance(said, dict) and said.get("online") is True:
+            return
+        now = time.monotonic()
+        if now - self._stated_s >= _STATE_EVERY_S:
+            self._stated_s = now
+            self.link.publish_surely(self._state_topic, self._state, retain=True)
 
     # ---- births and deaths ----
 
@@ -236,7 +264,7 @@ class SparkplugSession:
         elif not self._wishes.max_tags:
             return
         text = None if told.value is None else text_of(told.value)
-        if not text:
+        if not text or not told.is_sure:  # a wrong lot is worse than none, and the next birth says it again
             return
         tag = self._finder.tags[i] if i is not None else _tag_of(told.device, told.metric)
         ts_ns, _ = self._when(told)
@@ -306,7 +334,7 @@ def _quality(told: Told, *, good: bool) -> int:
         return Quality.BAD_NO_DATA
     if told.quality is not None and told.quality != _OPC_GOOD:
         return Quality.UNCERTAIN_LAST_USABLE if told.quality == _OPC_STALE else Quality.BAD
-    return Quality.GOOD if good else Quality.UNCERTAIN
+    return Quality.GOOD if good and told.is_sure else Quality.UNCERTAIN
 
 
 def _unit_of(known: Known) -> str:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
+from collectors import sparkplug_session
 from collectors.gateway import collect
 from collectors.source import Reading
 from collectors.sparkplug_node import Node
@@ -335,6 +336,21 @@ def test_what_is_not_of_its_type_is_no_number() -> None:
     assert got.refused == ["type_mismatch", "type_mismatch", "type_mismatch", "unknown_metric", "type_mismatch"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "sent", "value"),
+    [
+        (1, 300, None), (1, 0xFB, -5), (1, 0xFFFF_FFFB, -5), (1, 127, 127), (1, 0xFFFF_FF00, None),
+        (2, 40_000, -25_536), (2, 70_000, None), (3, 0xFFFF_FFFF, -1), (5, 255, 255), (5, 256, None),
+        (6, 65_535, 65_535), (6, 65_536, None), (7, 0xFFFF_FFFF, 0xFFFF_FFFF),
+    ],
+)  # fmt: skip
+def test_an_integer_beyond_its_type_is_no_number(kind: int, sent: int, value: int | None) -> None:
+    node = Node()
+    got = heard(node, "NBIRTH", frame(0, BDSEQ, part(1, "a") + number(4, kind) + number(10, sent)))
+    assert [told.value for told in got.values] == ([] if value is None else [value])
+    assert got.refused == (["type_mismatch"] if value is None else [])
+
+
 def test_a_gap_is_told_and_255_is_followed_by_0() -> None:
     node = Node()
     heard(node, "NBIRTH", frame(254, BDSEQ, metric("a", 1, 10, 1.0)))
@@ -342,6 +358,95 @@ def test_a_gap_is_told_and_255_is_followed_by_0() -> None:
         assert heard(node, "NDATA", frame(seq, metric(alias=1, kind=0, value=1.0))).gap is None
     got = heard(node, "NDATA", frame(4, metric(alias=1, kind=0, value=1.0)))
     assert (got.gap, got.lost, len(got.values)) == ((2, 4), True, 1)
+    assert heard(node, "NDATA", frame(300, metric("a", value=1.0))).refused == ["no_sequence"]
+
+
+def test_after_a_gap_an_alias_is_unsure_until_the_next_birth() -> None:
+    node = Node()
+    heard(node, "NBIRTH", frame(0, BDSEQ))
+    heard(node, "DBIRTH", frame(1, metric("temp", 1, 9, 700.0), metric("press", 2, 9, 5.0)), "d")
+    by_alias = (metric(alias=1, kind=0, value=b""), metric("press", kind=9, value=5.5))
+    assert [told.is_sure for told in heard(node, "DDATA", frame(2, by_alias[1]), "d").values] == [True]
+    # Number 3 was a birth that swapped the aliases.
+    got = heard(node, "DDATA", frame(4, metric(alias=1, kind=9, value=5.5), metric("press", kind=9, value=6.0)), "d")
+    assert [(told.metric.name, told.is_sure) for told in got.values] == [("temp", False), ("press", True)]
+    assert got.refused == ["sequence_gap", "alias_unsure"]
+    heard(node, "DBIRTH", frame(5, metric("press", 1, 9, 5.0), metric("temp", 2, 9, 700.0)), "d")
+    got = heard(node, "DDATA", frame(6, metric(alias=1, kind=9, value=5.5)), "d")
+    assert [(told.metric.name, told.is_sure) for told in got.values] == [("press", True)]
+
+
+async def test_what_only_an_unsure_alias_names_is_uncertain_and_no_text(broker: Broker, group: str) -> None:
+    tags = [{"address": "d::temp"}, {"address": "d::lot", "context": "lot", "unit": "1"}]
+    async with listening(host(broker, group, tags)) as ears:
+        await send(broker, group, "NBIRTH", frame(0, BDSEQ))
+        await send(broker, group, "DBIRTH", frame(1, metric("temp", 1, 9, 7.0), metric("lot", 2, 12, "A")), "d")
+        await ears.hear(2)
+        await send(
+            broker,
+            group,
+            "DDATA",
+            frame(3, metric(alias=1, kind=9, value=5.5), metric(alias=2, kind=12, value="B")),
+            "d",
+        )
+        await send(
+            broker, group, "DDATA", frame(4, metric("temp", kind=9, value=6.5), metric("lot", kind=12, value="C")), "d"
+        )
+        got = await ears.hear(4)
+    assert [(value, quality) for _, _, value, quality in rows(*got)] == [(5.5, Quality.UNCERTAIN), (6.5, Quality.GOOD)]
+    assert [(e.kind, e.text) for e in events(*got) if e.kind != "sequence.gap"] == [("context.lot", "C")]
+
+
+async def test_a_death_of_the_node_fells_devices_whose_birth_was_missed(broker: Broker, group: str) -> None:
+    async with listening(host(broker, group, [{"address": "a"}, {"address": "d::b"}])) as ears:
+        await send(broker, group, "NDEATH", frame(None, BDSEQ))
+        got = await ears.hear(4)
+    assert [quality for _, _, _, quality in rows(*got)] == [NEVER, NEVER]
+    assert {e.key for e in events(*got)} == {"", "d"}
+
+
+async def test_a_birth_that_was_asked_for_too_early_is_asked_for_again(
+    broker: Broker, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparkplug_session, "_ASK_EVERY_S", 0.6)
+    async with aiomqtt.Client(broker.host, broker.port) as ear:
+        await ear.subscribe(f"spBv1.0/{group}/NCMD/#")
+        async with listening(host(broker, group, [{"address": "a"}], ask_rebirth=True)) as ears:
+            await send(broker, group, "NBIRTH", frame(0, BDSEQ, metric("a", 1, 10, 1.0)))
+            await send(
+                broker, group, "NDATA", frame(2, metric(alias=1, kind=10, value=2.0))
+            )  # 1 is lost; asked just now
+            await ears.hear(3)
+            await asyncio.sleep(0.7)
+            await send(broker, group, "NDATA", frame(3, metric(alias=1, kind=10, value=3.0)))
+            await ears.hear(1)
+            await send(broker, group, "NBIRTH", frame(0, BDSEQ, metric("a", 1, 10, 1.0)))
+            await asyncio.sleep(0.7)
+            await send(
+                broker, group, "NDATA", frame(1, metric(alias=1, kind=10, value=4.0))
+            )  # nothing is owed any more
+            await ears.hear(2)
+        async with asyncio.timeout(8):
+            asked = [await anext(ear.messages), await anext(ear.messages)]
+        assert len(asked) == 2
+        assert not len(ear.messages)
+
+
+async def test_a_host_that_is_said_to_be_gone_says_that_it_is_there(broker: Broker, group: str) -> None:
+    topic = f"spBv1.0/STATE/dx-{group}"
+    async with aiomqtt.Client(broker.host, broker.port) as ear:
+        await ear.subscribe(topic, qos=1)
+        async with listening(host(broker, group, [{"address": "a"}], host_id=f"dx-{group}")) as ears:
+            work = asyncio.create_task(ears.hear(1))
+            async with asyncio.timeout(8):
+                born = await anext(ear.messages)
+                async with aiomqtt.Client(broker.host, broker.port) as late:
+                    await late.publish(topic, b'{"online":false,"timestamp":1}', qos=1, retain=True)
+                said = [json.loads((await anext(ear.messages)).payload) for _ in range(2)]
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+    assert said == [{"online": False, "timestamp": 1}, json.loads(born.payload)]
+    assert said[1]["online"] is True
 
 
 def test_a_death_ends_the_meaning_of_an_alias() -> None:
