@@ -1,16 +1,16 @@
 """Reads every configured tag of a machine once, and one of each burst, raw and scaled: for commissioning.
 
 * It goes through the same sessions as the gateway, so what it shows is what would be stored.
-* A number of several registers that is outside its range is read in the other byte orders too: those that would fit are
-  named.
+* A number of several registers that is outside its range, or too small or large to be one, is read in the other byte
+  orders too: those that would fit are named.
 * A burst comes when the machine makes one: whoever wants to see it runs a cycle meanwhile.
 * It stores nothing, acknowledges nothing on the gateway's behalf, moves no file and leaves nothing at the broker.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +27,17 @@ from pipeline.model import BAD_BIT, UNCERTAIN_BIT, Batch, Event, Quality, Wavefo
 from pipeline.plant import Channel, Machine, Tag, WaveformEntry
 
 _EVERY_S: Final = 0.25
+_TINY, _HUGE = 1e-15, 1e15
+_BROKEN: Final = frozenset({32767.0, -32768.0, 32766.0, 65535.0})
+"""What 16-bit registers of many devices hold for a sensor that is broken or not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something to tell a person about a tag: `key` names the sentence, `values` are what stands in it."""
+
+    key: str
+    values: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +51,8 @@ class ProbeRow:
         unit: UCUM.
         quality: OPC UA status code, None when the tag was not heard of at all.
         plausible: a good value inside the tag's range.
-        error: what went wrong, for people; empty where nothing did.
+        error: what went wrong, as the device or its connection says it; empty where nothing did.
+        remarks: what we make of it.
         text: what a string says, or what the number means.
         burst: of a channel: how many samples, how far apart, and between which values; else empty.
     """
@@ -54,6 +66,7 @@ class ProbeRow:
     error: str
     text: str = ""
     burst: str = ""
+    remarks: tuple[Remark, ...] = ()
 
 
 async def probe(
@@ -74,6 +87,7 @@ async def probe(
     second = machine.waveform_source
     heard = _Heard({tag.name: i for i, tag in enumerate(asked)}, waves if second is None else ())
     opening = Opening(machine.path, bare, clock, name, waveforms=heard.waves)
+    silent = Remark("silent", {"seconds": wait_s})
     listening = [_listen(machine.source, opening, heard, wait_s)]
     brought = heard
     if second is not None and waves:
@@ -82,12 +96,13 @@ async def probe(
         listening.append(_listen(second, beside, brought, wait_s))
     troubles = await asyncio.gather(*listening)
     scaling = Scaling(asked)
-    rows = [_row(tag, heard, scaling, troubles[0], asked) for tag in machine.tag]
-    return rows + [row for entry in machine.waveform if bursts for row in _rows_of(entry, brought, troubles[-1])]
+    rows = [_row(tag, heard, scaling, (troubles[0], silent), asked) for tag in machine.tag]
+    why = (troubles[-1], silent)
+    return rows + [row for entry in machine.waveform if bursts for row in _rows_of(entry, brought, why)]
 
 
 async def _listen(source: Source, opening: Opening, heard: "_Heard", wait_s: float) -> str:
-    """Hears a device until everything has been said; why that did not come to be."""
+    """Hears a device until everything has been said; why it could not be heard, empty where nothing was in the way."""
     if heard.all:
         return ""
     try:
@@ -100,7 +115,7 @@ async def _listen(source: Source, opening: Opening, heard: "_Heard", wait_s: flo
         return str(error)
     except TimeoutError:
         pass
-    return f"nothing heard within {wait_s:g} s"
+    return ""
 
 
 def _bare(entry: WaveformEntry) -> WaveformEntry:
@@ -115,9 +130,12 @@ def _in_other_orders(machine: Machine[Any]) -> list[Tag]:
     return [
         other.model_copy(update={"name": f"{tag.name}~{other.address.rpartition(':')[2]}"})
         for tag in machine.tag
-        if tag.range is not None
         for other in machine.source.other_orders(tag)
     ]
+
+
+_Why = tuple[str, Remark]
+"""What was in the way of hearing, or nothing; and that nothing was heard."""
 
 
 class _Heard:
@@ -166,50 +184,71 @@ def _hurried(source: Source) -> Source:
     return source.model_copy(update=update)
 
 
-def _row(tag: Tag, heard: _Heard, scaling: Scaling, trouble: str, asked: Sequence[Tag]) -> ProbeRow:
+def _row(tag: Tag, heard: _Heard, scaling: Scaling, why: _Why, asked: Sequence[Tag]) -> ProbeRow:
     said, text, error = heard.numbers.get(tag.name), heard.texts.get(tag.name, ""), heard.errors.get(tag.name, "")
     if said is None and text:
         return ProbeRow(tag.name, None, None, tag.unit, int(Quality.GOOD), plausible=True, error=error, text=text)
     if said is None:
-        return ProbeRow(tag.name, None, None, tag.unit, None, plausible=False, error=error or trouble)
+        trouble, silent = why
+        told = () if error or trouble else (silent,)
+        return ProbeRow(tag.name, None, None, tag.unit, None, plausible=False, error=error or trouble, remarks=told)
     value, quality = _judged(said, heard.places[tag.name], scaling)
-    if quality == Quality.GOOD:
-        return ProbeRow(tag.name, said[0], value, tag.unit, quality, plausible=True, error=error, text=text)
     fits = _orders_that_fit(tag, heard, scaling, asked)
     if quality >= BAD_BIT:
-        said_why = "; ".join(part for part in (error or _name(quality), fits) if part)
-        return ProbeRow(tag.name, None, None, tag.unit, quality, plausible=False, error=said_why)
-    outside = quality == Quality.UNCERTAIN_UNITS_EXCEEDED
-    if outside and tag.range is not None:
-        check = fits or "check address, type, order and scale"
-        error = f"outside {tag.range[0]:g} … {tag.range[1]:g} {tag.unit}: {check}"
-    return ProbeRow(tag.name, said[0], value, tag.unit, quality, plausible=not outside, error=error, text=text)
+        named = () if error else (Remark("status", {"name": _name(quality)}),)
+        return ProbeRow(tag.name, None, None, tag.unit, quality, plausible=False, error=error, remarks=(*named, *fits))
+    remarks, plausible = _doubts(tag, said[0], value, quality, fits)
+    return ProbeRow(tag.name, said[0], value, tag.unit, quality, plausible, error, text, remarks=remarks)
 
 
-def _rows_of(entry: WaveformEntry, heard: _Heard, trouble: str) -> list[ProbeRow]:
+def _doubts(
+    tag: Tag, raw: float, value: float, quality: int, fits: tuple[Remark, ...]
+) -> tuple[tuple[Remark, ...], bool]:
+    """What a person should look at, and whether the number may be right all the same."""
+    if quality == Quality.UNCERTAIN_UNITS_EXCEEDED:
+        outside = (
+            Remark("outside", {"low": tag.range[0], "high": tag.range[1], "unit": tag.unit}) if tag.range else None
+        )
+        return (*((outside,) if outside else ()), *(fits or (Remark("check"),))), False
+    if _is_strange(raw):
+        return (Remark("strange", {"value": value}), *(fits or (Remark("check"),))), False
+    if raw in _BROKEN and not tag.sentinels:
+        return (Remark("sentinel", {"raw": raw}),), True
+    return (), True
+
+
+def _is_strange(number: float) -> bool:
+    """Of a size that nothing measured has: what registers in a wrong order come to."""
+    return number != 0 and not _TINY < abs(number) < _HUGE
+
+
+def _rows_of(entry: WaveformEntry, heard: _Heard, why: _Why) -> list[ProbeRow]:
     """One row a channel."""
     burst = heard.bursts.get(entry.name)
     if burst is None:
-        why = heard.errors.get("waveform.refused") or f"{trouble}; run a cycle meanwhile, or wait longer"
-        return [_unheard(entry, channel, why) for channel in entry.channel]
+        refused = heard.errors.get("waveform.refused", "")
+        remarks = () if refused else (*(() if why[0] else (why[1],)), Remark("cycle"))
+        return [_unheard(entry, channel, refused or why[0], *remarks) for channel in entry.channel]
     return [_channel_row(entry, channel, burst) for channel in entry.channel]
 
 
-def _unheard(entry: WaveformEntry, channel: Channel, why: str) -> ProbeRow:
-    return ProbeRow(f"{entry.name}/{channel.name}", None, None, channel.unit, None, plausible=False, error=why)
+def _unheard(entry: WaveformEntry, channel: Channel, error: str, *remarks: Remark) -> ProbeRow:
+    name = f"{entry.name}/{channel.name}"
+    return ProbeRow(name, None, None, channel.unit, None, plausible=False, error=error, remarks=remarks)
 
 
 def _channel_row(entry: WaveformEntry, channel: Channel, burst: Waveform) -> ProbeRow:
     raw = burst.value[:, burst.channels.index(channel.name)].astype(np.float64)
     good = raw[np.isfinite(raw)]
     if not len(good):
-        return _unheard(entry, channel, f"none of {len(raw)} samples is a number")
+        return _unheard(entry, channel, "", Remark("samples", {"bad": len(raw), "count": len(raw)}))
     value = good * channel.scale + channel.offset
     told = f"n={len(raw)} Δt={burst.period_ns / 1e9:g} s {value.min():g} … {value.max():g} {channel.unit}"
-    missing = "" if len(good) == len(raw) else f"{len(raw) - len(good)} of {len(raw)} samples are no numbers"
-    fine = bool(burst.quality < UNCERTAIN_BIT) and not missing
+    bad = len(raw) - len(good)
+    remarks = (Remark("samples", {"bad": bad, "count": len(raw)}),) if bad else ()
+    fine = bool(burst.quality < UNCERTAIN_BIT) and not bad
     name, first = f"{entry.name}/{channel.name}", (float(good[0]), float(value[0]))
-    return ProbeRow(name, *first, channel.unit, burst.quality, plausible=fine, error=missing, burst=told)
+    return ProbeRow(name, *first, channel.unit, burst.quality, plausible=fine, error="", burst=told, remarks=remarks)
 
 
 def _judged(said: tuple[float, int], index: int, scaling: Scaling) -> tuple[float, int]:
@@ -218,16 +257,16 @@ def _judged(said: tuple[float, int], index: int, scaling: Scaling) -> tuple[floa
     return float(values[0]), int(codes[0])
 
 
-def _orders_that_fit(tag: Tag, heard: _Heard, scaling: Scaling, asked: Sequence[Tag]) -> str:
-    """Byte orders in which the same registers hold a value inside the range, "" where there is none."""
+def _orders_that_fit(tag: Tag, heard: _Heard, scaling: Scaling, asked: Sequence[Tag]) -> tuple[Remark, ...]:
+    """Byte orders in which the same registers hold a value that can be, inside the range where there is one."""
     found = []
     for index, other in enumerate(asked):
         name, _, order = other.name.partition("~")
         if name == tag.name and order and other.name in heard.numbers:
             value, quality = _judged(heard.numbers[other.name], index, scaling)
-            if quality == Quality.GOOD:
-                found.append(f"order {order} gives {value:g} {tag.unit}")
-    return ", ".join(found)
+            if quality == Quality.GOOD and not _is_strange(value):
+                found.append(Remark("order", {"order": order, "value": value, "unit": tag.unit}))
+    return tuple(found)
 
 
 def _name(code: int) -> str:

@@ -14,6 +14,8 @@ from rootdx.program import begin
 
 def main() -> None:
     """Entry point of the command."""
+    if sys.argv[1:3] == ["probe", "opcua"]:
+        sys.argv[1:3] = ["browse"]
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name == "gateway":
         from rootdx.commands.gateway import app

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from collectors.probe import ProbeRow, probe as probe_machine
+from collectors.probe import ProbeRow, Remark, probe as probe_machine
 from collectors.protocols import MachineFile
 from pipeline import migrate as migration
 from pipeline.errors import ConfigError
@@ -47,7 +47,7 @@ from rootdx.commands import (
 )
 from rootdx.invocation import run as _run
 from rootdx.program import Config, begin, settings_of as _settings
-from rootdx.texts import say
+from rootdx.texts import catalogue, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -112,7 +112,10 @@ def demo(
     raise typer.Exit(_run(demo_plant.run(wish)))
 
 
-@app.command(epilog="Example: rootdx probe deploy/plant/dc1.toml")
+@app.command(
+    epilog="Example: rootdx probe deploy/plant/dc1.toml. And: rootdx probe opcua opc.tcp://192.168.0.40:4840 --write "
+    "machine.toml, which is rootdx browse: a machine file made of what an OPC UA server has."
+)
 def probe(
     file: Annotated[Path, typer.Argument(help="Machine file.")],
     wait_s: Annotated[float, typer.Option("--wait", help="Longest wait for the device, seconds.")] = 5.0,
@@ -134,7 +137,8 @@ def probe(
     for row in rows:
         raw = "" if row.raw is None else str(row.raw)
         plausible = say("probe.yes" if row.plausible else "probe.no")
-        remark = " ".join(part for part in (row.burst, row.error) if part)
+        told = [_told(one) for one in row.remarks]
+        remark = "; ".join(part for part in (row.burst, row.error, *told) if part)
         table.add_row(row.name, raw, _said(row), row.unit, _quality(row.quality), plausible, remark)
     Console().print(table)
     raise typer.Exit(0 if all(row.plausible for row in rows) else 1)
@@ -267,6 +271,13 @@ def _said(row: ProbeRow) -> str:
     """The number, what it means, or the text."""
     number = "" if row.value is None else f"{row.value:g}"
     return f"{number} = {row.text}" if number and row.text else number or row.text
+
+
+def _told(one: Remark) -> str:
+    key = f"status.{one.values.get('name')}"
+    if one.key == "status":
+        return say(key) if key in catalogue() else str(one.values["name"])
+    return say(f"probe.told.{one.key}", **one.values)
 
 
 def _quality(code: int | None) -> str:
