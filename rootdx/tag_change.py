@@ -23,6 +23,7 @@ from tomlkit.items import AoT
 from collectors.protocols import MachineFile
 from pipeline.errors import ConfigError
 from pipeline.plant import parsed, text_of
+from rootdx.tag_file import BLANKS
 from rootdx.tag_table import COLUMNS, PAIRS, Fault, Table
 from rootdx.texts import say
 
@@ -73,6 +74,8 @@ def _same(one: Any, other: Any) -> bool:
     """Whether two values are one, to the 15 digits that a spreadsheet keeps of a number."""
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, str) and isinstance(other, str):
+        return one.strip(BLANKS) == other.strip(BLANKS)  # a spreadsheet's cell has none around it
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-14)
     return bool(one == other)
@@ -138,13 +141,30 @@ def checked(text: str, file: Path, table: Table) -> MachineFile:
     try:
         return parsed(text, file, MachineFile)
     except ConfigError as error:
-        if not isinstance(error.__cause__, ValidationError):
-            raise
-        names = [tag["name"] for tag in tomlkit.parse(text).unwrap().get("tag", [])]
-        told = [_placed(fault, names, table) for fault in error.__cause__.errors()]
-        if not all(told):
+        told = _told(error, text, table)
+        if not told or not all(told):
             raise
         raise ConfigError("\n".join(map(str, told))) from error
+
+
+def faults_beside(before: str, file: Path, table: Table) -> list[Fault]:
+    """What else is wrong with a table that has faults: what a machine file of its other rows would be refused for."""
+    faulty = {fault.row for fault in table.faults}
+    sound = [tag for tag, row in zip(table.tags, table.rows, strict=True) if row not in faulty]
+    try:
+        text = changed(before, sound)
+        parsed(text, file, MachineFile)
+    except ConfigError as error:
+        return [fault for fault in _told(error, text, table) if fault is not None]
+    return []
+
+
+def _told(error: ConfigError, text: str, table: Table) -> list[Fault | None]:
+    """The faults of a machine file, by row and column where they are the table's."""
+    if not isinstance(error.__cause__, ValidationError):
+        return []
+    names = [tag["name"] for tag in tomlkit.parse(text).unwrap().get("tag", [])]
+    return [_placed(fault, names, table) for fault in error.__cause__.errors()]
 
 
 def _placed(fault: Any, names: Sequence[str], table: Table) -> Fault | None:
@@ -158,12 +178,20 @@ def _placed(fault: Any, names: Sequence[str], table: Table) -> Fault | None:
         name = named[1]
     else:
         return None
-    row = next((row for row, tag in zip(table.rows, table.tags, strict=True) if tag["name"] == name), None)
-    if row is None:
+    found = ((row, tag) for row, tag in zip(table.rows, table.tags, strict=True) if tag.get("name") == name)
+    row, tag = next(found, (0, {}))
+    if not row:
         return None
-    key = str(loc[2]) if len(loc) > 2 else "address" if "address" in said else ""
+    key = str(loc[2]) if len(loc) > 2 else _meant(said, tag)
     column = table.places.get(PAIRS[key][1] if key in PAIRS else key, "")
     return Fault(row, column, "refused", {"why": said})
+
+
+def _meant(said: str, tag: Mapping[str, Any]) -> str:
+    """Which key of a tag a sentence about it is about: the one it names, else the one whose value it repeats."""
+    named = next((key for key in _KEYS if re.search(rf"\b{key}\b( =|:| )", said) and key in tag), "")
+    address = str(tag.get("address", ""))
+    return "address" if named in {"", "name", "text", "values"} and address and address in said else named
 
 
 def replace(file: Path, before: str, text: str) -> None:

@@ -11,7 +11,7 @@ import io
 import re
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
@@ -32,7 +32,7 @@ MOST_ROWS: Final = 70_000
 MOST_COLUMNS: Final = 200
 _ENCODINGS: Final = ("utf-8", "cp949")
 """Of a CSV file without a mark: what programs write, and what Korean Excel does."""
-_BLANKS: Final = " \t\r\n\u00a0\u3000\ufeff\u200b"
+BLANKS: Final = " \t\r\n\u00a0\u3000\ufeff\u200b"
 _COMPUTED: Final = ("=", "+", "-", "@")
 _QUOTED: Final = re.compile(r'="(?P<text>[^"]*)"')
 _PADDED: Final = re.compile(r"0{2,}")
@@ -74,15 +74,15 @@ class Column:
 Grid = list[list[Cell]]
 
 
-def read(content: bytes, suffix: str) -> Grid:
-    """The cells of a file, row by row; all rows of the first sheet that has any.
+def read(content: bytes, suffix: str, wanted: Callable[[Grid], bool]) -> Grid:
+    """The cells of a file, row by row: of the first sheet that is wanted, else of the first that has any.
 
     Raises:
         BadData: it is no such file, or larger than a table of tags can be; says what to do.
     """
     if len(content) > LARGEST:
         raise BadData(say("tags.file.too_large", megabytes=LARGEST >> 20))
-    grid = _workbook(content) if suffix == ".xlsx" else _csv(content)
+    grid = _workbook(content, wanted) if suffix == ".xlsx" else _csv(content)
     if len(grid) > MOST_ROWS or any(len(row) > MOST_COLUMNS for row in grid):
         raise BadData(say("tags.file.too_many", rows=MOST_ROWS, columns=MOST_COLUMNS))
     return grid
@@ -93,7 +93,7 @@ def read(content: bytes, suffix: str) -> Grid:
 
 def _csv(content: bytes) -> Grid:
     text = _decoded(content)
-    head = next((line for line in text.splitlines() if line.strip(_BLANKS + ",;")), "")
+    head = next((line for line in text.splitlines() if line.strip(BLANKS + ",;")), "")
     delimiter = max(",;\t", key=head.count)
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
@@ -119,11 +119,11 @@ def _decoded(content: bytes) -> str:
 
 
 def _written(text: str) -> Cell:
-    said = text.strip(_BLANKS)
+    said = text.strip(BLANKS)
     quoted = _QUOTED.fullmatch(said)
     if quoted is not None:
         said = quoted["text"]
-    elif said[:1] == "'" and said[1:2] in _COMPUTED:
+    elif said[:1] == "'" and said.lstrip("'").startswith(_COMPUTED):
         said = said[1:]
     return Cell(fault="error") if _is_error(said) else Cell(said)
 
@@ -135,7 +135,8 @@ def _is_error(text: str) -> bool:
 # ---- XLSX ----
 
 
-def _workbook(content: bytes) -> Grid:
+def _workbook(content: bytes, wanted: Callable[[Grid], bool]) -> Grid:
+    first: Grid = []
     try:
         _check_size(content)
         with warnings.catch_warnings():
@@ -143,13 +144,15 @@ def _workbook(content: bytes) -> Grid:
             shown, behind = (load_workbook(io.BytesIO(content), data_only=one) for one in (True, False))
             for sheet in shown.worksheets:
                 grid = _sheet(sheet, behind[sheet.title])
-                if any(not cell.empty for row in grid for cell in row):
+                if wanted(grid):
                     return grid
+                if not first and any(not cell.empty for row in grid for cell in row):
+                    first = grid
     except BadData:
         raise
     except Exception as error:  # a broken file gives every kind of error in the library that reads it
         raise BadData(say("tags.file.no_workbook", why=type(error).__name__)) from error
-    return []
+    return first
 
 
 def _check_size(content: bytes) -> None:
@@ -182,7 +185,7 @@ def _cell(one: Any, kind: str) -> Cell:
         return Cell(str(value).upper())
     if isinstance(value, int | float):
         return _number(value, pattern)
-    said = str(value).strip(_BLANKS)
+    said = str(value).strip(BLANKS)
     return Cell(fault="error") if one.data_type == "e" or _is_error(said) else Cell(said)
 
 
@@ -214,8 +217,8 @@ def _as_csv(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def _harmless(value: Any) -> Any:
-    """An apostrophe before a text that a spreadsheet would compute."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_COMPUTED) else value
+    """An apostrophe before a text that a spreadsheet would compute, or that begins with one for that reason."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(_COMPUTED) else value
 
 
 def _as_workbook(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> bytes:

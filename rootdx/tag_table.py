@@ -26,6 +26,8 @@ COLUMNS: Final[Mapping[str, Kind]] = {
     "loop_4ma": "number", "loop_20ma": "number", "sentinels": "list", "values": "map", "context": "text",
     "text": "text",
 }  # fmt: skip
+NONE: Final = "-"
+"""A list that is given and empty, which is not the same as one that is not given."""
 PAIRS: Final = {"range": ("low", "high"), "loop": ("loop_4ma", "loop_20ma")}
 """Keys of a tag that are two columns."""
 _NEEDED: Final = ("name", "address")
@@ -34,6 +36,8 @@ _HEAD_WITHIN: Final = 20
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 _SHARE: Final = re.compile(r"\d{1,2}(\.\d+)? ?%")
+_NOT_ITSELF: Final = ("<super>", "<sub>", "<fraction>", "<circle>")
+"""Letters whose compatible form is another number: 10² is no 102."""
 _WHOLE: Final = re.compile(r"[+-]?\d{1,20}")
 
 
@@ -92,12 +96,19 @@ def _shown(name: str, tag: Mapping[str, Any]) -> Any:
         if name in pair:
             return tag[key][pair.index(name)] if key in tag else None
     value = tag.get(name)
+    if value == []:
+        return NONE
     if isinstance(value, list):
         return "; ".join(map(str, value))
     if isinstance(value, dict):
         parts = [f"{number}={text}" for number, text in value.items()]
         return ("\n" if any(";" in part for part in parts) else "; ").join(parts)
     return value
+
+
+def has_head(grid: Grid) -> bool:
+    """Whether a grid has the headings of a table of tags."""
+    return any(_is_head(row) for row in grid[:_HEAD_WITHIN])
 
 
 def table_of(grid: Grid) -> Table:
@@ -193,9 +204,11 @@ class Wrong:
 def number_of(text: str) -> float | None:
     """A number as people write it; None where it is none, or may be another one.
 
-    >>> [number_of(text) for text in ("1,234", "1,234.5", " 7 ", "-3", "1e3", "12,5", "1.234,5", "")]
-    [1234, 1234.5, 7, -3, 1000.0, None, None, None]
+    >>> [number_of(text) for text in ("1,234", "1,234.5", " 7 ", "-3", "1e3", "12,5", "1.234,5", "10²", "")]
+    [1234, 1234.5, 7, -3, 1000.0, None, None, None, None]
     """
+    if any(unicodedata.decomposition(letter).startswith(_NOT_ITSELF) for letter in text):
+        return None
     said = unicodedata.normalize("NFKC", text).replace("\u2212", "-").strip()
     if _THOUSANDS.fullmatch(said):
         said = said.replace(",", "")
@@ -217,10 +230,14 @@ def _text(cell: Cell) -> Any:
 
 def _band(cell: Cell) -> Any:
     said = unicodedata.normalize("NFKC", cell.text)
-    return said if _SHARE.fullmatch(said) else _number(cell)
+    if said.endswith("%"):
+        return said if _SHARE.fullmatch(said) else Wrong("share")
+    return _number(cell)
 
 
 def _list(cell: Cell) -> Any:
+    if cell.text in (NONE, "[]"):
+        return []
     numbers = [number_of(part) for part in re.split(r"[;\s]+", cell.text) if part]
     return numbers if all(isinstance(one, int) for one in numbers) else Wrong("list")
 

@@ -12,7 +12,7 @@ from pipeline.errors import BadData, ConfigError
 from pipeline.plant import text_of
 from rootdx import export, tag_change, tag_file
 from rootdx.tag_change import Change
-from rootdx.tag_table import Fault, columns, rows_of, table_of
+from rootdx.tag_table import Fault, columns, has_head, rows_of, table_of
 from rootdx.texts import say
 
 app = typer.Typer(no_args_is_help=True, help="Tags of a machine as a table for a spreadsheet: out, and back in.")
@@ -47,7 +47,8 @@ def import_tags(
     for heading in said.unknown:
         typer.echo(say("tags.unknown", heading=heading), err=True)
     if said.faults:
-        raise ConfigError(_told(table, said.faults))
+        beside = tag_change.faults_beside(before, into, said)
+        raise ConfigError(_told(table, sorted([*said.faults, *beside], key=lambda fault: fault.row)))
     changes = tag_change.differences(tag_change.tags_in(into), said.tags)
     _show(changes)
     text = tag_change.changed(before, said.tags) if changes else before
@@ -71,7 +72,7 @@ def _suffix(file: Path) -> str:
 def _read(file: Path) -> tag_file.Grid:
     suffix = _suffix(file)
     try:
-        return tag_file.read(file.read_bytes(), suffix)
+        return tag_file.read(file.read_bytes(), suffix, has_head)
     except OSError as error:
         raise ConfigError(say("tags.file.not_read", file=file, why=error.strerror or error)) from error
     except BadData as error:

@@ -19,7 +19,7 @@ from rootdx import tag_file
 from rootdx.cli import app
 from rootdx.tag_change import changed, differences, tags_in
 from rootdx.tag_file import MOST_COLUMNS, MOST_ROWS
-from rootdx.tag_table import COLUMNS, columns, rows_of, table_of
+from rootdx.tag_table import COLUMNS, columns, has_head, rows_of, table_of
 
 MACHINE = """\
 # 2호 열처리로 / furnace 2
@@ -205,7 +205,10 @@ def test_a_cell_means_what_is_seen(file: Path, key: str, entered: Any, expected:
         ({"unit": None}, "row 3, column C (unit): Field required"),
         ({"low": None}, "row 3, column E (low): is empty or wrong; low goes with its neighbour"),
         ({"high": -5}, "row 3, column F (high): must be above low"),
-        ({"scale": 0}, "row 3: scale = 0 would turn every value"),
+        ({"scale": 0}, "row 3, column G (scale): scale = 0 would turn every value"),
+        ({"address": "holding:99999:int16"}, "row 3, column B (address): "),
+        ({"deadband": (1.0, "0%")}, "column J (deadband): 100 % is no dead band"),
+        ({"scale": "10²"}, "column G (scale): '10²' is no number"),
         ({"values": "0:off"}, "column O (values): '0:off' does not say"),
         ({"sentinels": "32767,32768"}, "column N (sentinels): '32767,32768' is no list of whole numbers"),
         ({"text": "#REF!"}, "column Q (text): the cell holds an error"),
@@ -233,6 +236,37 @@ def test_all_faults_are_told_at_once_in_both_languages(file: Path) -> None:
         "4행 G (scale)열",
     ]
     assert "고쳐야 할 칸 또는 행이 3개" in said
+
+
+def test_a_fault_of_a_cell_hides_none_of_an_address(file: Path) -> None:
+    table = exported(file)
+    edited(table, {f"{column('scale')}2": "x", f"{column('address')}3": "holding:99999:int16"})
+    code, said = run("import", table, "--into", file)
+    assert code == 78
+    assert [line.split(":")[0] for line in said.splitlines()[1:]] == [
+        "row 2, column G (scale)",
+        "row 3, column B (address)",
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".csv"])
+def test_what_a_spreadsheet_cannot_show_comes_back_as_it_was(file: Path, suffix: str) -> None:
+    odd = MACHINE.replace("sentinels = [32767, -32768]", "sentinels = []").replace('text = "1존', "text = \"'=1존")
+    odd = odd.replace('unit = "1"\n', 'unit = "1"\ntext = " padded "\n')
+    file.write_text(odd, encoding="utf-8")
+    table = file.with_suffix(suffix)
+    assert run("export", file, "--to", table)[0] == 0
+    assert run("import", table, "--into", file)[0] == 0
+    assert file.read_text(encoding="utf-8") == odd
+
+
+def test_a_cover_sheet_before_the_table_is_passed_over(file: Path) -> None:
+    table = exported(file)
+    workbook = load_workbook(table)
+    workbook.create_sheet("표지", 0).append(["설비 태그 목록"])
+    workbook.save(table)
+    code, said = run("import", table, "--into", file)
+    assert code == 0, said
 
 
 def written(rows: Sequence[Sequence[Any]], **more: Any) -> bytes:
@@ -336,7 +370,7 @@ lists = st.lists(some_tags, min_size=1, max_size=5, unique_by=lambda tag: str(ta
 @settings(max_examples=25, deadline=None)
 @given(lists, st.sampled_from([".xlsx", ".csv"]))
 def test_any_tags_survive_a_spreadsheet(given_tags: list[dict[str, Any]], suffix: str) -> None:
-    table = table_of(tag_file.read(tag_file.write(columns(), rows_of(given_tags), suffix), suffix))
+    table = table_of(tag_file.read(tag_file.write(columns(), rows_of(given_tags), suffix), suffix, has_head))
     assert table.faults == []
     assert differences(given_tags, table.tags) == []
     assert suffix == ".xlsx" or table.tags == given_tags
@@ -357,7 +391,7 @@ def test_a_difference_applied_gives_the_new_tags(before: list[dict[str, Any]], a
 @given(st.binary(max_size=300) | st.text(max_size=200).map(str.encode), st.sampled_from([".xlsx", ".csv"]))
 def test_any_bytes_give_cells_or_a_reason(content: bytes, suffix: str) -> None:
     try:
-        table = table_of(tag_file.read(content, suffix))
+        table = table_of(tag_file.read(content, suffix, has_head))
     except BadData:
         return
     assert table.faults or all("name" in tag for tag in table.tags)
@@ -371,7 +405,7 @@ GOOD = written([["name", "address", "unit"], ["a", "holding:1", "Cel"], ["b", 5,
 @given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=8))
 def test_a_damaged_workbook_gives_cells_or_a_reason(place: int, noise: bytes) -> None:
     try:
-        table = table_of(tag_file.read(GOOD[:place] + noise + GOOD[place + len(noise) :], ".xlsx"))
+        table = table_of(tag_file.read(GOOD[:place] + noise + GOOD[place + len(noise) :], ".xlsx", has_head))
     except BadData:
         return
     assert table.faults or all("name" in tag for tag in table.tags)
@@ -385,7 +419,7 @@ cells = st.none() | st.booleans() | st.integers() | st.floats() | st.datetimes()
 def test_any_cells_give_tags_or_faults(rows: list[list[Any]]) -> None:
     clean = [[None if isinstance(v, str) and not v.isprintable() else v for v in row] for row in rows]
     heads = ["name", "address", "scale", "values", "deadband"]
-    table = table_of(tag_file.read(written([heads, *clean]), ".xlsx"))
+    table = table_of(tag_file.read(written([heads, *clean]), ".xlsx", has_head))
     told = {fault.row for fault in table.faults}
     for tag, row in zip(table.tags, table.rows, strict=True):
         assert row in told or (tag["name"] and tag["address"])
