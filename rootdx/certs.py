@@ -40,6 +40,8 @@ ACL: Final = "bus.acl"
 CRL: Final = f"{revocation.CRL}.pem"
 """Of certificates that are revoked; there from the beginning, so that every configuration can name it."""
 METRICS: Final = "metrics"
+COMPUTE: Final = "compute"
+"""Of whoever takes part in a cluster that computes: each calls and is called."""
 """Begins the names of servers of metrics."""
 _READS: Final = "reads.json"
 LIFE: Final = timedelta(days=825)
@@ -253,7 +255,7 @@ def _sign(folder: Path, name: str, kind: Kind, names: Sequence[str], now: dateti
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     uses = [ExtendedKeyUsageOID.SERVER_AUTH if kind == "server" else ExtendedKeyUsageOID.CLIENT_AUTH]
     # The nodes of a cluster call each other; a health check asks a process with the process's own pair.
-    if kind == "server" and name.startswith((BROKER, METRICS)):
+    if kind == "server" and name.startswith((BROKER, METRICS, COMPUTE)):
         uses.append(ExtendedKeyUsageOID.CLIENT_AUTH)
     life = min(LIFE, authority.not_valid_after_utc - now)
     if life <= timedelta():

@@ -2,8 +2,10 @@
 
 * Started by `rootdx recompute --cluster`: one JSON object on standard input, on standard output a JSON line for each
   piece done. It is a process of its own so that nothing else of rootdx imports Dask.
-* Each task opens its own connection, with the worker's own ROOTDX_STORE_DSN where it has one: secrets do not travel.
-  The machines travel with the task; workers need rootdx installed, no plant folder.
+* Whoever reaches a scheduler runs code on its workers. So who is let in shows a certificate of the authority that
+  `papers` holds (ca.pem, compute.pem, compute.key), which is one of its own: not that of gateways and browsers.
+* Each task opens its own connection, with the worker's own ROOTDX_STORE_DSN where it has one, else its own file of the
+  same name: secrets do not travel. The machines travel with the task; workers need rootdx installed, no plant folder.
 * A task that fails is tried again, twice; what it writes, it writes in one transaction.
 """
 
@@ -13,12 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from distributed import Client, as_completed
+from distributed import Client, Security, as_completed
 
 from analytics.machines import Watched, load_machines
 from analytics.watch import watching
 from pipeline.plant import Plant
 from pipeline.settings import AnalyticsSettings, StoreSettings
+from rootdx.recompute import PAPERS
 from rootdx.texts import say
 
 RETRIES: Final = 2
@@ -55,6 +58,18 @@ def run(order: dict[str, Any], client: Client) -> None:
         tell({"done": futures[future]})
 
 
+def security_of(papers: str | None) -> Security:
+    """What is shown and asked for; None: nothing, on this computer."""
+    if papers is None:
+        return Security()  # type: ignore[no-untyped-call]
+    ca, pair, key = (str(Path(papers) / name) for name in PAPERS)
+    # Each may call and be called, so it has the same pair in all parts.
+    return Security(  # type: ignore[no-untyped-call]
+        require_encryption=True, tls_ca_file=ca, tls_client_cert=pair, tls_client_key=key, tls_scheduler_cert=pair,
+        tls_scheduler_key=key, tls_worker_cert=pair, tls_worker_key=key,
+    )  # fmt: skip
+
+
 def tell(said: dict[str, Any]) -> None:
     """A line for the process that asked."""
     sys.stdout.write(json.dumps(said, ensure_ascii=False) + "\n")
@@ -65,7 +80,7 @@ def main() -> None:
     """Reads the order and carries it out."""
     order = json.load(sys.stdin)
     try:
-        client = Client(order["address"])  # type: ignore[no-untyped-call]
+        client = Client(order["address"], security=security_of(order["papers"]))  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError, ValueError) as error:
         tell({"failed": say("recompute.no_scheduler", address=order["address"], error=error)})
         return

@@ -9,11 +9,16 @@
 
 import asyncio
 import json
+import os
+import re
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from analytics.accounting import Accounted, Accounts
 from analytics.cycle_store import LOCK, CycleStore, Request
@@ -23,12 +28,17 @@ from analytics.window import SECOND_NS
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.migrate import Connection
 from pipeline.plant import Plant
+from pipeline.settings import StoreSettings
 from rootdx.invocation import Site, ask, database, one_of
 from rootdx.moments import Span
 from rootdx.terminal import Advance
 from rootdx.texts import say
 
 ASKED: Final = "asked"
+PAPERS: Final = ("ca.pem", "compute.pem", "compute.key")
+"""Files of whoever takes part in a cluster."""
+_ADDRESS: Final = re.compile(r"(?P<kind>tcp|tls)://(?P<host>\[[0-9a-fA-F:]+\]|[^:/\s]+):\d+")
+_HERE: Final = ("127.0.0.1", "localhost", "[::1]")
 LOOK_S: Final = 0.5
 DAY_NS: Final = 86_400 * SECOND_NS
 
@@ -140,13 +150,40 @@ async def _left(db: Connection, plan: Plan) -> int:
     return left
 
 
-async def here(site: Site, span: Span, names: Sequence[str], cluster: str | None, advance: Advance) -> int:
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where a Dask scheduler listens, and the folder of what is shown to it; None: only on this computer."""
+
+    address: str
+    papers: Path | None = None
+
+    def check(self) -> None:
+        """Refuses what would let anybody in.
+
+        Raises:
+            ConfigError: no TLS to another computer, or a file is missing.
+        """
+        found = _ADDRESS.fullmatch(self.address)
+        if found is None:
+            raise ConfigError(say("recompute.address", address=self.address))
+        if found["kind"] == "tcp" and found["host"] not in _HERE:
+            raise ConfigError(say("recompute.unguarded", address=self.address, host=found["host"]))
+        if found["kind"] == "tls" and self.papers is None:
+            raise ConfigError(say("recompute.no_papers", address=self.address))
+        for name in PAPERS if self.papers is not None else ():
+            if not os.access(Path(self.papers or "") / name, os.R_OK):
+                raise ConfigError(say("recompute.no_paper", file=Path(self.papers or "") / name))
+
+
+async def here(site: Site, span: Span, names: Sequence[str], cluster: Cluster | None, advance: Advance) -> int:
     """Computes in this process, or on the workers of a Dask cluster; returns how many pieces.
 
     Raises:
         ConfigError: an analytics process is at work.
         Unavailable: the database or the cluster is away; run it again, nothing is half written.
     """
+    if cluster is not None:
+        cluster.check()
     ours = site.settings.analytics
     async with database(site.store) as db:
         plan = await planned(site, db, span, names)
@@ -165,7 +202,7 @@ async def here(site: Site, span: Span, names: Sequence[str], cluster: str | None
         return len(pieces)
 
 
-async def _each(site: Site, pieces: Sequence[Piece], cluster: str | None, watch: Watch, advance: Advance) -> None:
+async def _each(site: Site, pieces: Sequence[Piece], cluster: Cluster | None, watch: Watch, advance: Advance) -> None:
     """Every piece once; the first of each machine here, so that its settings are entered once."""
     done = 0
     firsts = {piece.asset: piece for piece in reversed(pieces)}.values() if cluster else pieces
@@ -206,7 +243,7 @@ async def _account(plan: Plan, store: CycleStore, watch: Watch, advance: Advance
             await accounts.account(one, start, min(start + DAY_NS, last))
 
 
-async def spread(site: Site, pieces: Sequence[Piece], address: str) -> AsyncIterator[Piece]:
+async def spread(site: Site, pieces: Sequence[Piece], cluster: Cluster) -> AsyncIterator[Piece]:
     """Each piece once it is done, in a process of its own that talks to the cluster.
 
     Raises:
@@ -218,9 +255,10 @@ async def spread(site: Site, pieces: Sequence[Piece], address: str) -> AsyncIter
     if not pieces:
         return
     order = {
-        "address": address,
+        "address": cluster.address,
+        "papers": None if cluster.papers is None else str(cluster.papers.resolve()),
         "plant": str(site.settings.analytics.plant.resolve()),
-        "store": site.store.model_dump(mode="json"),
+        "store": _bare(site.store).model_dump(mode="json"),
         "analytics": site.settings.analytics.model_dump(mode="json"),
         "pieces": [[piece.asset, piece.from_ns, piece.to_ns] for piece in pieces],
     }
@@ -244,6 +282,13 @@ async def spread(site: Site, pieces: Sequence[Piece], address: str) -> AsyncIter
         if process.returncode is None:
             process.terminate()
             await process.wait()
+
+
+def _bare(store: StoreSettings) -> StoreSettings:
+    """Without a password, should one stand in the DSN: workers have their own."""
+    parts = conninfo_to_dict(store.dsn)
+    parts.pop("password", None)
+    return store.model_copy(update={"dsn": make_conninfo("", **parts)})
 
 
 _CLUSTER: Final = "from rootdx.cluster import main; main()"

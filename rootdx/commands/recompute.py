@@ -1,5 +1,6 @@
 """`rootdx recompute`: find and measure cycles of a span again."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,7 +24,11 @@ def command(
         list[str] | None, typer.Option("--machine", "-m", help="Machine, as often as needed; without it all.")
     ] = None,
     cluster: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Spread it over this Dask cluster, as tcp://host:8786.")
+        str | None, typer.Option(metavar="ADDRESS", help="Spread it over this Dask cluster, as tls://host:8786.")
+    ] = None,
+    papers: Annotated[
+        Path | None,
+        typer.Option(help="Folder of ca.pem, compute.pem and compute.key, which the cluster's scheduler wants to see."),
     ] = None,
     here: Annotated[bool, typer.Option("--here", help="Compute in this process instead of asking.")] = False,
     wait_s: Annotated[
@@ -33,12 +38,13 @@ def command(
     """Asks the analytics process to find and measure the cycles of a span again, and waits until it is done."""
     if here and cluster:
         raise ConfigError(say("recompute.either"))
+    spread_over = recompute.Cluster(cluster, papers) if cluster else None
     site = site_of(config)
     span = site.clock.span(since, until)
     typer.echo(span.said(site.zone), err=True)
     with progress(say("progress.recompute")) as advance:
         if here or cluster:
-            pieces = run(recompute.here(site, span, machine or [], cluster, advance))
+            pieces = run(recompute.here(site, span, machine or [], spread_over, advance))
         else:
             machines = run(recompute.asked(site, span, machine or [], wait_s, advance))
     done = say("recompute.done_here", pieces=pieces) if here or cluster else say("recompute.done", machines=machines)
