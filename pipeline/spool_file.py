@@ -38,6 +38,8 @@ SENT_AHEAD: Final = 64
 """Records by which the durable mark of what may have been sent runs ahead, to spare an fsync a message."""
 DROP_SHARE: Final = 16
 """A full spool drops at least 1/DROP_SHARE of its cap at once."""
+KEEP_SHARE: Final = 64
+"""Of what is kept though it is committed, 1/KEEP_SHARE is forgotten at once when it is too much."""
 STUB_SPAN_NS: Final = 3_600_000_000_000
 """A stub swallows the next dropped records while it covers less than this."""
 RATED_S: Final = 30.0
@@ -285,7 +287,7 @@ class SpoolFile:
             eldest_ns = next((one for (one,) in oldest), None)
             since_ns = self._clock() - self._keep_ns
             if now.kept > self._keep or (eldest_ns is not None and eldest_ns < since_ns):
-                now = self._without(now, now.kept - self._keep * (DROP_SHARE - 1) // DROP_SHARE, since_ns)
+                now = self._without(now, now.kept - self._keep * (KEEP_SHARE - 1) // KEEP_SHARE, since_ns)
         return now
 
     def _without(self, state: State, wanted: int, since_ns: float = -math.inf) -> State:
