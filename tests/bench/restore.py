@@ -2,6 +2,7 @@
 
 * The database holds `--rows` measurements before; then one gateway brings some 500 rows a second without a stop, also
   while the database is backed up, destroyed and restored. The log is kept by pg_receivewal all the while.
+* Then once more, with the backup alone: what it lacks comes again from what the gateway's spool kept.
 * Compared are all rows: those filled in before by their number, the live ones each by its value.
 * Point in time: the same backup and log once more, up to a moment; what was committed before is there, nothing else.
 * Backup, log, old and new database lie on one disk here and share its bandwidth; a plant has the backup elsewhere.
@@ -76,7 +77,7 @@ async def measure(stage: Stage, wish: Wish) -> list[Figure]:
         figures = await _drill(stage, Plant(root, server), root, count)
     finally:
         await server.stop()
-    show(stage.console, f"restore of {count:,} rows and more, with the log kept", figures)
+    show(stage.console, f"restore of {count:,} rows and more, with and without the log", figures)
     return figures
 
 
@@ -111,7 +112,8 @@ async def _drill(stage: Stage, plant: Plant, root: Path, count: int) -> list[Fig
             await feed.committed()
             missing, doubled = await asyncio.to_thread(_compared, dsn, count, feed.batches * EACH)
         finally:
-            await restored.stop()
+            restored.kill()
+        again_s, *without_log = await _from_spools(plant, dsn, count, feed.batches * EACH)
     then_s = await _point_in_time(plant, wal, moment, known, count)
     size_mb = sum(file.stat().st_size for file in (root / "backup").rglob("*") if file.is_file()) / 1e6
     return [
@@ -122,8 +124,26 @@ async def _drill(stage: Stage, plant: Plant, root: Path, count: int) -> list[Fig
         Figure(f"from the loss to complete, {GONE_S:g} s of it nobody did anything", [whole_s], "s"),
         Figure("restore: rows missing", [missing], "rows", 0, "low", 0.0),
         Figure("restore: rows doubled", [doubled], "rows", 0, "low", 0.0),
+        Figure("backup alone: restore, and until gateways have sent again what it lacks", [again_s], "s"),
+        Figure("backup alone: rows missing", [without_log[0]], "rows", 0, "low", 0.0),
+        Figure("backup alone: rows doubled", [without_log[1]], "rows", 0, "low", 0.0),
         Figure("point in time: copy back and read the log up to then", [then_s], "s"),
     ]
+
+
+async def _from_spools(plant: Plant, dsn: str, count: int, made: int) -> tuple[float, int, int]:
+    """Seconds, missing and doubled rows where nothing is restored but the backup."""
+    began = time.monotonic()
+    restored = await plant.restore(None)
+    try:
+        while await asyncio.to_thread(_live, dsn) < made:
+            if time.monotonic() - began > PATIENCE_S:
+                break  # what is missing is counted
+            await asyncio.sleep(0.1)
+        took_s = time.monotonic() - began
+        return took_s, *await asyncio.to_thread(_compared, dsn, count, made)
+    finally:
+        await restored.stop()
 
 
 async def _timed(work: Callable[[], None]) -> float:
