@@ -30,11 +30,12 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-EXTRAS: Final = "demo,frames,parquet"
-"""The broker's program and the demo, tables for data scientists."""
+EXTRAS: Final = "cluster,demo,frames,parquet"
+"""The broker's program and the demo, tables for data scientists, computers that compute together."""
 DEPLOY: Final = (
-    "Dockerfile", "centre.md", "compose.yaml", "config", "grafana", "iec62443.ko.md", "iec62443.md", "mosquitto",
-    "nats", "plant", "prometheus", "runbook.en.md", "runbook.ko.md", "sizing.md", "systemd", "timescale",
+    "Dockerfile", "backup", "centre.md", "compose.yaml", "compute", "config", "grafana", "iec62443.ko.md",
+    "iec62443.md", "mosquitto", "nats", "plant", "prometheus", "runbook.en.md", "runbook.ko.md", "sizing.md",
+    "systemd", "timescale",
 )  # fmt: skip
 
 
@@ -169,7 +170,8 @@ def needed(one: email.message.Message) -> set[str]:
 def images() -> list[dict[str, Any]]:
     """The images that compose.yaml names; they are not in the bundle."""
     text = (ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8")
-    names = sorted(set(re.findall(r"^\s+image: (\S+):(\S+)$", text, re.MULTILINE)) - {("rootdx", "0.1.0")})
+    named = set(re.findall(r"^\s+image: (\S+):(\S+)$", text, re.MULTILINE))
+    names = sorted((name, tag) for name, tag in named if name != "rootdx")
     return [
         {
             "type": "container",

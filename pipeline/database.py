@@ -80,9 +80,7 @@ def translated() -> Iterator[None]:
         raise BadData(said) from error
 
 
-_TLS: Final = (
-    "PGSSLMODE=verify-full and PGSSLROOTCERT=ca.pem in the environment, or sslmode and sslrootcert in store.dsn"
-)
+_TLS: Final = "ca_file in [store], or PGSSLMODE=verify-full and PGSSLROOTCERT=ca.pem in the environment"
 _TOO_MUCH: Final = "54"  # a document nested too deep and the like: PostgreSQL's limits, met by one item
 _READ_ONLY: Final = "25"  # read-only after a failover, and the like
 _SCHEMA_WRONG: Final = {"42501", "42P01", "42703", "42883", "3F000"}

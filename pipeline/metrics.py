@@ -6,16 +6,22 @@ Health is `rootdx_data_flowing`: not that a process runs, but that rows go throu
 """
 
 import contextlib
+import logging
+import math
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from pipeline import metrics_server
 from pipeline.metrics_server import Door
+
+_log = logging.getLogger(__name__)
 
 # collectors
 rows_read = Counter("rootdx_rows_read_total", "Rows handed over by a device session.", ["asset", "quality"])
@@ -76,6 +82,10 @@ writers = Gauge("rootdx_writers", "Writers of this database that are at work, as
 left_to_others = Counter("rootdx_left_to_others_total", "Messages of gateways that another writer serves.")
 store_up = Gauge("rootdx_store_up", "1 while the store connection is open.")
 
+# disks
+disk_free = Gauge("rootdx_disk_free_bytes", "Bytes that may still be written to the disk of a folder.", ["folder"])
+disk_size = Gauge("rootdx_disk_size_bytes", "Bytes of that disk.", ["folder"])
+
 # analytics
 cycles_written = Counter("rootdx_cycles_written_total", "Cycles written or changed.", ["asset", "kind"])
 processes_failed = Counter(
@@ -127,6 +137,36 @@ def serve_at(door: Door) -> None:
 
 
 @contextlib.contextmanager
+def disks_measured(folders: Iterable[Path]) -> Iterator[None]:
+    """Each reading of the metrics looks at the disks of these folders; one that goes away reads NaN."""
+    measured = []
+    for folder in dict.fromkeys(folders):
+        try:
+            os.statvfs(folder)
+        except OSError as error:
+            told = "disk not measured metrics.disks=%s reason=%s: name a folder of this computer, or take it out"
+            _log.warning(told, folder, error.strerror)
+            continue
+        disk_free.labels(str(folder)).set_function(partial(_disk_bytes, folder, "f_bavail"))
+        disk_size.labels(str(folder)).set_function(partial(_disk_bytes, folder, "f_blocks"))
+        measured.append(str(folder))
+    try:
+        yield
+    finally:
+        for name in measured:
+            disk_free.remove(name)
+            disk_size.remove(name)
+
+
+def _disk_bytes(folder: Path, of: Literal["f_bavail", "f_blocks"]) -> float:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return math.nan
+    return float(getattr(found, of) * found.f_frsize)
+
+
+@contextlib.contextmanager
 def served(process: str, port: int) -> Iterator[None]:
     """The metrics of this process at a port; 0: not at all.
 
@@ -145,4 +185,5 @@ def served(process: str, port: int) -> Iterator[None]:
         end = metrics_server.end_of(door)
         if end is not None:
             certificate_expiry.labels("metrics", "own").set(end)
-        yield
+        with disks_measured(() if door is None else door.disks):
+            yield

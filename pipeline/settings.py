@@ -164,6 +164,11 @@ class StoreSettings(Frozen):
     dsn: str = "postgresql://rootdx_writer@127.0.0.1:5432/rootdx"
     """Without password; it comes from `password_file`, PGPASSFILE or the environment."""
     password_file: Path | None = None
+    ca_file: Path | None = None
+    """TLS: PEM of the authority that is believed; the database's certificate must name the host. What `dsn` says itself
+    holds. None: as PGSSLMODE and PGSSLROOTCERT say, and without them not checked."""
+    crl_file: Path | None = None
+    """PEM of that authority's certificates that were revoked."""
     connect_timeout_s: PositiveInt = 10
     direct_columnstore_rows: PositiveInt = 5_000
     """From this many rows on a transaction goes straight into the columnstore, where TimescaleDB can: see writer.md."""
@@ -323,6 +328,9 @@ class BoardSettings(Frozen):
     certificate: Path | None = None
     """TLS: PEM file with the chain; with `key`."""
     key: Path | None = None
+    plain_http: bool = False
+    """Without a certificate only this machine is served. True: others too, behind a proxy that has one; passwords and
+    sessions cross the network readable up to there."""
     every_s: PositiveFloat = 1.0
     """Shortest time from one look at the store to the next, for all who watch together."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
@@ -350,8 +358,12 @@ class MetricsSettings(Frozen):
     key: Path | None = None
     ca_file: Path | None = None
     """Who reads must show a certificate of this authority. None: anybody who reaches the port reads."""
+    readers: tuple[Annotated[str, Field(min_length=1)], ...] = ("prometheus",)
+    """Names in certificates of `ca_file` that may read; the process's own may always, for its health check."""
     crl_file: Path | None = None
     """Certificates of it that were revoked; read at the start."""
+    disks: tuple[Path, ...] = ()
+    """Folders whose disks are measured: free and size. A gateway measures that of its spool without being told."""
 
     @model_validator(mode="after")
     def _check_tls(self) -> "MetricsSettings":
@@ -402,13 +414,14 @@ def read_settings(file: Path | None) -> Settings:
     gateway = settings.gateway
     spool = gateway.spool.model_copy(update={"folder": base / gateway.spool.folder})
     moved = gateway.model_copy(update={"plant": base / gateway.plant, "spool": spool})
-    bus, store = _moved(settings.bus, base, _BUS_FILES), _moved(settings.store, base, _SECRETS)
+    bus, store = _moved(settings.bus, base, _BUS_FILES), _moved(settings.store, base, _STORE_FILES)
     analytics = settings.analytics.model_copy(update={"plant": base / settings.analytics.plant})
     smtp = _moved(settings.notify.smtp, base, _SECRETS)
     steps = tuple(_step_from(one, base) for one in settings.notify.step)
     notify = settings.notify.model_copy(update={"smtp": smtp, "step": steps})
     board = _moved(settings.board, base, ("plant", "certificate", "key"))
     metrics = _moved(settings.metrics, base, ("certificate", "key", "ca_file", "crl_file"))
+    metrics = metrics.model_copy(update={"disks": tuple(base / folder for folder in metrics.disks)})
     reports = tuple(_report_from(one, base) for one in settings.report)
     parts: dict[str, object] = {
         "gateway": moved, "bus": bus, "store": store, "analytics": analytics, "notify": notify, "board": board,
@@ -429,6 +442,7 @@ def _report_from(one: Report, base: Path) -> Report:
 
 P = TypeVar("P", bound=Frozen)
 _SECRETS: Final = ("password_file",)
+_STORE_FILES: Final = ("password_file", "ca_file", "crl_file")
 _BUS_FILES: Final = ("password_file", "ca_file", "certificate", "key")
 
 
@@ -471,10 +485,18 @@ def store_dsn(store: StoreSettings) -> str:
     given = os.environ.get(DSN_ENV)
     if given:
         return given
-    if store.password_file is None:
+    more = {} if store.password_file is None else {"password": read_secret(store.password_file)}
+    if store.ca_file is not None:
+        more |= {"sslmode": "verify-full", "sslrootcert": str(store.ca_file)}
+    if store.ca_file is not None and store.crl_file is not None:
+        more |= {"sslcrl": str(store.crl_file)}
+    if not more:
         return store.dsn
     try:
-        return make_conninfo(store.dsn, password=read_secret(store.password_file))
+        written = conninfo_to_dict(store.dsn)
+        return make_conninfo(
+            store.dsn, **{key: one for key, one in more.items() if key == "password" or key not in written}
+        )
     except psycopg.ProgrammingError as error:
         said = without_password(f"{store.dsn!r}: not a connection string: {str(error).strip()}", store.dsn)
         raise ConfigError(f"store.dsn = {said}") from None  # what it comes from quotes the password

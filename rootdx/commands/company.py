@@ -30,7 +30,9 @@ def add(
     folder: Annotated[Path, typer.Option("--passwords", help="Folder for a password file of each login.")] = Path(
         "secrets"
     ),
-    connections: Annotated[int, typer.Option(min=10, help="That the company may have at once.")] = company.CONNECTIONS,
+    connections: Annotated[
+        int | None, typer.Option(min=10, help="That the company may have at once; without it as before, a new one 40.")
+    ] = None,
 ) -> None:
     """Makes a company's database with its schema, and its logins; safe to run again, e.g. after an upgrade."""
     done = run(company.add(_dsn(config, dsn), name, folder, connections))

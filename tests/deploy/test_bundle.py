@@ -111,8 +111,10 @@ def test_installing_again_keeps_what_people_wrote(installed: Path, bundle: Path)
     secret.write_text("of the version before")
     file = installed / "etc" / "rootdx" / "gateway.toml"
     file.write_text(file.read_text(encoding="utf-8").replace("gw-1", "gw-7"), encoding="utf-8")
+    releases = sorted((installed / "opt" / "rootdx" / "releases").iterdir())
     done = run([*without_network(), "sh", str(bundle / "install.sh")], DESTDIR=str(installed), PYTHON=sys.executable)
     assert done.returncode == 0, done.stderr
+    assert sorted((installed / "opt" / "rootdx" / "releases").iterdir()) == releases
     assert "rootdx-gateway.service wants /etc/rootdx/secrets/gateway.key\n" in done.stderr
     assert "secrets/ca.pem" not in done.stderr
     assert 'name = "gw-7"' in file.read_text(encoding="utf-8")

@@ -22,15 +22,16 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
-from pipeline import migrate
+from pipeline import metrics, migrate
 from pipeline.database import connect
 from pipeline.errors import ConfigError, RootdxError, Unavailable
-from pipeline.settings import DSN_ENV, StoreSettings
+from pipeline.settings import CREDENTIALS_ENV, DSN_ENV, MetricsSettings, StoreSettings
 from pipeline.store import opened
 from rootdx import certs, company, passwords
 from rootdx.cli import app
+from rootdx.doctor import examine
 from rootdx.embedded import free_port
 from tests.support.services import reachable_folder, run
 
@@ -150,6 +151,13 @@ def shipped(name: str = "pg_hba.conf") -> str:
     return (DEPLOY / "timescale" / name).read_text(encoding="utf-8")
 
 
+@pytest.fixture(autouse=True)
+def _metrics_as_before() -> Iterator[None]:
+    """Commands that run in this process leave their settings' metrics behind."""
+    yield
+    metrics.serve_at(MetricsSettings())
+
+
 @pytest.fixture(scope="module")
 def database() -> Iterator[Database]:
     with reachable_folder() as folder:
@@ -198,6 +206,59 @@ async def test_the_writers_store_and_a_command_work_over_it(units: Database, mon
     monkeypatch.setenv(DSN_ENV, units.dsn("rootdx_writer"))
     done = await asyncio.to_thread(CliRunner().invoke, app, ["quarantine", "list"])
     assert done.exit_code == 0, done.output
+
+
+COMMANDS = {
+    "migrate.toml": ["migrate"],
+    "board.toml": ["account", "list"],
+    "writer.toml": ["quarantine", "list"],
+    "analytics.toml": ["record", "verify"],
+}
+
+
+@pytest.mark.parametrize("file", COMMANDS)
+def test_what_a_person_types_believes_the_plants_authority_alone(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """Shipped settings in a shell, where no unit has set PGSSLMODE; the host's name is this test's."""
+    for name in ("PGSSLMODE", "PGSSLROOTCERT", "PGSSLCRL", DSN_ENV, CREDENTIALS_ENV):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROOTDX_LANG", "en")
+    kept = tmp_path / "secrets"
+    kept.mkdir()
+    for secret in database.folder.glob("*.password"):
+        shutil.copy(secret, kept)
+    (kept / "postgres.password").write_text(PASSWORD)
+    shutil.copy(database.papers / "crl.pem", kept)
+    shutil.copytree(DEPLOY / "plant", tmp_path / "plant")
+    text = (DEPLOY / "config" / file).read_text(encoding="utf-8")
+    (tmp_path / file).write_text(text.replace("@database:5432", f"@localhost:{database.port}"), encoding="utf-8")
+
+    def answer() -> Result:
+        return CliRunner().invoke(app, [*COMMANDS[file], "--config", str(tmp_path / file)])
+
+    shutil.copy(database.papers / "ca.pem", kept)
+    done = answer()
+    assert done.exit_code == 0, done.output
+    shutil.copy(database.folder / "other" / "ca.pem", kept)
+    done = answer()
+    assert done.exit_code != 0
+    assert "certificate verify failed" in str(done.exception)
+
+
+def test_doctor_believes_the_plants_authority_alone(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PGSSLMODE", "PGSSLROOTCERT", "PGSSLCRL", DSN_ENV, CREDENTIALS_ENV):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "secrets").mkdir()
+    shutil.copy(database.folder / "rootdx_writer.password", tmp_path / "secrets")
+    shutil.copy(database.folder / "other" / "ca.pem", tmp_path / "secrets")
+    text = (DEPLOY / "config" / "writer.toml").read_text(encoding="utf-8")
+    file = tmp_path / "writer.toml"
+    file.write_text(text.replace("@database:5432", f"@localhost:{database.port}"), encoding="utf-8")
+    told = [finding.text for finding in run(examine(file, machines=False))]
+    assert any("the database's certificate is not believed" in text for text in told), told
 
 
 async def refusal(dsn: str) -> RootdxError:

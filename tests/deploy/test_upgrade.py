@@ -1,19 +1,24 @@
 """From every release to today: what it left on disks and on the bus is understood, and its programs run on meanwhile.
 
 Embedded PostgreSQL and broker; the older writer and gateway are processes of the release's own code. What the schema
-takes away is looked for in the catalogue of both engines.
+takes away is looked for in the catalogue of both engines. install.sh runs as it is, on a computer whose systemctl only
+writes down what holds when it is told to restart.
 """
 
 import asyncio
 import contextlib
 import shutil
+import sys
 import time
+import tomllib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from packaging.version import Version
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pipeline import migrate, wire
 from pipeline.bus import connected
@@ -26,7 +31,9 @@ from pipeline.spool import Spool
 from pipeline.topics import Committed, committed_topic, gateway_of, parse_committed, record_topic
 from pipeline.writer import run as write_rows
 from rootdx.embedded import Broker
+from tests.support.installing import RESTART, THIS_TREE, Computer, make_bundle
 from tests.support.releases import EPOCH, GATEWAY, Release, meaning, releases, said
+from tests.support.report import ROOT
 from tests.support.services import run
 from tests.support.spine import ask, batch, one, spool_settings, writer_settings
 from tests.support.upgrading import Program, knowing, settings, upgrade
@@ -47,6 +54,14 @@ BREAKING = Migration(9001, "9001_trial.sql", "-- breaks: the ledger has another 
 
 def test_there_is_a_release() -> None:
     assert RELEASES
+
+
+@each_release
+def test_tree_comes_after_every_release_by_its_number(release: Release) -> None:
+    """Installed over a release it must be something else, and newer."""
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert Version(told) > Version(release.version)
+    assert f"\n## {Version(told).base_version} (unreleased)\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 # What a release left behind
@@ -191,6 +206,52 @@ def test_upgrade_under_older_programs_loses_nothing_and_doubles_nothing(
     ]
     for table, kind in {"waveform": "Waveform", "event": "Event", "tally": "Tally"}.items():
         assert one(database, f"SELECT count(*) FROM rootdx.{table}") >= count_of(bodies, kind), table
+
+
+@each_release
+async def test_installer_brings_tables_to_its_schema_under_the_older_writer_before_it_restarts(
+    release: Release, database: str, broker: Broker, tmp_path: Path
+) -> None:
+    with knowing(release.schema("plain")[0]):
+        await migrate.migrate(database)
+    file = settings(tmp_path, broker.port)
+    computer = server_of(release, database, tmp_path)
+    older, today = Program("older-writer", tmp_path), Program("writer", tmp_path)
+    try:
+        await older.start(database, "tests.support.older", str(release.program), "writer", str(file))
+        await older.hears("bus connected")
+        bundle = make_bundle(tmp_path / "bundle")
+        done = await asyncio.to_thread(computer.install, bundle)
+        assert done.returncode == 0, done.stderr
+        assert older.code() is None
+        assert computer.said()[-1] == RESTART
+        assert (computer.place / "restarted").read_text().split() == [one.name for one in migrations("plain")]
+        assert computer.program.parent.name != release.version
+        await older.stop()
+        await today.run(database, str(computer.program / "rootdx"), "writer", "--config", str(file))
+        await today.hears("bus connected")
+    finally:
+        await older.stop()
+        await today.stop()
+
+
+def server_of(release: Release, dsn: str, place: Path) -> Computer:
+    """Where the release is installed, beside its database; a restart writes down which schema files are applied."""
+    computer = Computer.switched_on(place, THIS_TREE)
+    computer.had(release.version)
+    computer.has("postgres.password")
+    told = {key: str(one) for key, one in conninfo_to_dict(dsn).items()}
+    (computer.etc / "secrets" / "postgres.password").write_text(told.pop("password"))
+    administrator = make_conninfo(**told | {"sslmode": "disable"})  # the wheel's PostgreSQL has no TLS
+    (computer.etc / "migrate.toml").write_text(
+        f'[store]\ndsn = "{administrator}"\npassword_file = "%d/postgres.password"\n', encoding="utf-8"
+    )
+    look = (
+        "import psycopg, sys; names = psycopg.connect(sys.argv[1]).execute("
+        "'SELECT name FROM rootdx.migration ORDER BY number'); print(*(name for (name,) in names))"
+    )
+    (place / "at-restart").write_text(f"{sys.executable} -c \"{look}\" '{dsn}' > '{place}/restarted'\n")
+    return computer
 
 
 @each_release

@@ -51,7 +51,7 @@ def test_settings_page_shows_every_key_with_its_default() -> None:
     assert {name for name in known if known[name] is None} == {
         "bus.user", "bus.password_file", "bus.ca_file", "bus.certificate", "bus.key", "store.password_file",
         "board.certificate", "board.key", "notify.quiet", "metrics.certificate", "metrics.key", "metrics.ca_file",
-        "metrics.crl_file", "seal.signers",
+        "metrics.crl_file", "seal.signers", "store.ca_file", "store.crl_file",
         "notify.smtp.user", "notify.smtp.password_file",
     }  # fmt: skip
     assert all(shown[name] == value for name, value in known.items() if value is not None)

@@ -6,7 +6,16 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from pipeline.errors import ConfigError
-from pipeline.settings import DSN_ENV, Node, Settings, StoreSettings, read_secret, read_settings, store_dsn
+from pipeline.settings import (
+    CREDENTIALS_ENV,
+    DSN_ENV,
+    Node,
+    Settings,
+    StoreSettings,
+    read_secret,
+    read_settings,
+    store_dsn,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +133,26 @@ def test_any_password_arrives_as_it_is(tmp_path: Path, dsn: str, secret: str) ->
     file.write_text(secret + "\n", encoding="utf-8")
     made = conninfo_to_dict(store_dsn(StoreSettings(dsn=dsn, password_file=file)))
     assert made == {**conninfo_to_dict(dsn), "password": secret}
+
+
+@pytest.mark.parametrize("handed", [True, False])
+def test_authority_of_the_database_is_asked_for_by_units_and_by_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handed: bool
+) -> None:
+    place = tmp_path / ("handed" if handed else "secrets")
+    if handed:
+        monkeypatch.setenv(CREDENTIALS_ENV, str(place))
+    else:
+        monkeypatch.delenv(CREDENTIALS_ENV, raising=False)
+    text = '[store]\ndsn = "postgresql://a@b/c"\nca_file = "%d/ca.pem"\ncrl_file = "%d/crl.pem"\n'
+    made = conninfo_to_dict(store_dsn(read_settings(write(tmp_path, text)).store))
+    tls = {"sslmode": "verify-full", "sslrootcert": str(place / "ca.pem"), "sslcrl": str(place / "crl.pem")}
+    assert made == {"user": "a", "host": "b", "dbname": "c", **tls}
+
+
+def test_what_the_dsn_says_of_tls_itself_holds(tmp_path: Path) -> None:
+    made = conninfo_to_dict(store_dsn(StoreSettings(dsn="host=b sslmode=disable", ca_file=tmp_path / "ca.pem")))
+    assert made["sslmode"] == "disable"
 
 
 def test_dsn_that_is_none_is_named(tmp_path: Path) -> None:

@@ -64,9 +64,13 @@ class Program:
 
     async def start(self, dsn: str, *arguments: str) -> None:
         """`python -m arguments…`."""
+        await self.run(dsn, sys.executable, "-m", *arguments)
+
+    async def run(self, dsn: str, *command: str) -> None:
+        """A command line."""
         with self._log.open("wb") as file:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", *arguments, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=file, stderr=file,
+                *command, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=file, stderr=file,
                 env={**os.environ, "PYTHONPATH": str(ROOT), DSN_ENV: dsn},
             )  # fmt: skip
 
