@@ -1,6 +1,7 @@
 """The page of a process's metrics: who may read it, and over what.
 
-* As it is only this computer reads it. From elsewhere: with TLS and, where an authority is named, a certificate of it.
+* As it is only this computer reads it. From elsewhere: with TLS and, where an authority is named, a certificate of it
+  whose name is among the readers, or is that of the process itself, which its health check shows.
 * A handshake is done by the thread of its connection and within `PATIENCE_S`: whoever connects and keeps silent holds
   up nobody else. Connections at once are bounded.
 * Certificates are read at the start; what was renewed or revoked counts from the next.
@@ -10,17 +11,21 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 from prometheus_client import REGISTRY, CollectorRegistry, Metric, make_wsgi_app
 from prometheus_client.registry import Collector
 
 from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 LOOPBACK: Final = "127.0.0.1"
 PATIENCE_S: Final = 10.0
@@ -50,12 +55,26 @@ class Door(Protocol):
     def crl_file(self) -> Path | None:
         """Certificates that are believed no more."""
 
+    @property
+    def readers(self) -> Collection[str]:
+        """Names (CN) of certificates of `ca_file` that may read."""
+
+    @property
+    def disks(self) -> Collection[Path]:
+        """Folders whose disks are measured."""
+
 
 class _Quiet(WSGIRequestHandler):
     timeout = PATIENCE_S  # of a request, also of one that never comes
 
     def log_message(self, *_: object) -> None:
         """Nothing: who reads and who is refused is no news of ours."""
+
+    def get_environ(self) -> dict[str, Any]:
+        """With the name in the certificate that was shown; empty: none was asked for."""
+        shown = self.request.getpeercert(binary_form=True) if isinstance(self.request, ssl.SSLSocket) else None
+        name = "" if shown is None else _name(x509.load_der_x509_certificate(shown))
+        return super().get_environ() | {"REMOTE_USER": name}
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -121,7 +140,8 @@ def opened(process: str, port: int, door: Door | None, others: Collection[str] =
         ) from error
     told = CollectorRegistry()
     told.register(_Own(others))
-    server.set_app(make_wsgi_app(told))
+    page = make_wsgi_app(told)
+    server.set_app(page if door is None or door.ca_file is None else _only_for({*door.readers, *_own_name(door)}, page))
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
     thread.start()
     try:
@@ -137,6 +157,27 @@ def end_of(door: Door | None) -> float | None:
     if door is None or door.certificate is None:
         return None
     return x509.load_pem_x509_certificate(door.certificate.read_bytes()).not_valid_after_utc.timestamp()
+
+
+def _only_for(readers: Collection[str], page: "WSGIApplication") -> "WSGIApplication":
+    """The page, to whom it is for."""
+
+    def answer(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+        if environ["REMOTE_USER"] in readers:
+            return page(environ, start)
+        start("403 Forbidden", [("Content-Type", "text/plain")])
+        return [b"not among metrics.readers\n"]
+
+    return answer
+
+
+def _own_name(door: Door) -> list[str]:
+    """Of the certificate that the process shows; whoever asks on this computer for its health shows the same."""
+    return [] if door.certificate is None else [_name(x509.load_pem_x509_certificate(door.certificate.read_bytes()))]
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return "".join(str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
 
 
 def _context(door: Door) -> ssl.SSLContext | None:

@@ -6,6 +6,7 @@ its checksum in `rootdx.migration`; a file that changed after it ran stops every
 
 * A file only adds: programs of the release before run on while it runs and afterwards. One that takes or changes what
   they use begins with a line `-- breaks: what`; then they stop with a sentence.
+* What everybody may do in a database by default is taken away at each run (rights.py), whatever was applied.
 * It never waits long for a lock, because whoever comes after it waits with it: LOCK_S, then everything is undone, the
   others have PAUSE_S, and it tries again until `patience_s` is over.
 """
@@ -23,12 +24,18 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
+from pipeline import rights
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.secrecy import without_password
 
 OLDEST_POSTGRES: Final = 150000
 OLDEST_TIMESCALE: Final = (2, 20)
-ROLES: Final = ("rootdx_owner", "rootdx_writer", "rootdx_reader", "rootdx_analytics", "rootdx_board")
+ROLES: Final = (
+    "rootdx_owner", "rootdx_writer", "rootdx_reader", "rootdx_analytics", "rootdx_board", "rootdx_notify",
+    "rootdx_report",
+)  # fmt: skip
+_READ_TOO: Final = ("rootdx_notify", "rootdx_report")
+"""Members of rootdx_reader."""
 BREAKS: Final = "-- breaks:"
 """How a file begins that programs of the release before cannot live with."""
 LOCK_S: Final = 2.0
@@ -162,6 +169,8 @@ async def _migrate(db: Connection, done: list[str]) -> None:
             if one.number not in applied:
                 await _apply(db, one)
                 done.append(one.name)
+        await rights.close(db)
+        await rights.bound(db, "rootdx_reader")
     finally:
         await db.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
 
@@ -182,6 +191,9 @@ async def _prepare(db: Connection) -> str:
     for role in ROLES:
         if not await _one(db, "SELECT 1 FROM pg_roles WHERE rolname = %s", [role]):
             await db.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+    for role in _READ_TOO:
+        if not await _one(db, "SELECT pg_has_role(%s, 'rootdx_reader', 'USAGE')", [role]):
+            await db.execute(sql.SQL("GRANT rootdx_reader TO {}").format(sql.Identifier(role)))
     user = await _one(db, "SELECT current_user")
     await db.execute(sql.SQL("GRANT rootdx_owner TO {}").format(sql.Identifier(user)))
     await db.execute("CREATE SCHEMA IF NOT EXISTS rootdx AUTHORIZATION rootdx_owner")

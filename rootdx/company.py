@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from pipeline import rights
 from pipeline.errors import ConfigError
 from pipeline.migrate import Connection, administrator, migrate, set_password
 from pipeline.settings import read_secret
@@ -71,14 +72,14 @@ def logins(name: str) -> dict[str, str]:
     return {f"{name}_{part}": f"rootdx_{part}" for part in PARTS}
 
 
-async def add(dsn: str, name: str, folder: Path, connections: int = CONNECTIONS) -> Added:
+async def add(dsn: str, name: str, folder: Path, connections: int | None = None) -> Added:
     """A company's database, its schema and its logins; does again what is already done.
 
     Args:
         dsn: an administrator's, of any database of the server.
         name: of the company, its database and the beginning of its logins.
         folder: where passwords are kept.
-        connections: of the company at once.
+        connections: of the company at once; None: what it may already, a new one CONNECTIONS.
 
     Raises:
         ConfigError: the name will not do or is taken, the server has a plant of its own, or rights are missing.
@@ -93,7 +94,7 @@ async def add(dsn: str, name: str, folder: Path, connections: int = CONNECTIONS)
         left = await _close_common(db, conninfo_to_dict(dsn).get("dbname"))
     applied = await migrate(place)
     async with administrator(place) as db:
-        await db.execute(CLOSE.encode())
+        await rights.bound(db, f"{name}_reader")
         for login in logins(name):
             await db.execute(
                 sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(name), sql.Identifier(login))
@@ -198,15 +199,17 @@ async def _prepare_roles(db: Connection, name: str) -> None:
         await db.execute(grant.format(sql.Identifier(group), sql.Identifier(login)))
 
 
-async def _prepare_database(db: Connection, name: str, connections: int) -> None:
+async def _prepare_database(db: Connection, name: str, connections: int | None) -> None:
     """Nobody gets in between its making and its closing."""
     one = sql.Identifier(name)
     if not await _rows(db, "SELECT FROM pg_database WHERE datname = %s", [name]):
         await db.execute(sql.SQL("CREATE DATABASE {} ALLOW_CONNECTIONS false").format(one))
     groups = sql.SQL(", ").join(map(sql.Identifier, logins(name).values()))
     await db.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC, {}").format(one, groups))
+    ((had,),) = await _rows(db, "SELECT datconnlimit FROM pg_database WHERE datname = %s", [name])
+    most = connections or (CONNECTIONS if had < 0 else had)
     limited = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true CONNECTION LIMIT {}")
-    await db.execute(limited.format(one, sql.Literal(connections)))
+    await db.execute(limited.format(one, sql.Literal(most)))
 
 
 async def _close_common(db: Connection, ours: object) -> list[str]:
@@ -244,7 +247,7 @@ _OPEN: Final = """
         SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
         LEFT JOIN pg_roles r ON r.oid = a.grantee
         WHERE a.privilege_type = 'CONNECT' AND (a.grantee = 0 OR r.rolname IN
-            ('rootdx_writer', 'rootdx_reader', 'rootdx_analytics', 'rootdx_board')))
+            ('rootdx_writer', 'rootdx_reader', 'rootdx_analytics', 'rootdx_board', 'rootdx_notify', 'rootdx_report')))
     ORDER BY 1"""
 """Into which everybody gets, or a group."""
 _OURS_TO_CLOSE: Final = """
@@ -252,18 +255,3 @@ _OURS_TO_CLOSE: Final = """
 _ROWS_DAY: Final = """
     SELECT coalesce(sum(rows), 0)::bigint FROM rootdx.record WHERE ingest_ts > now() - INTERVAL '1 day'"""
 _LEDGER: Final = "SELECT max(last_commit), array_agg(DISTINCT gateway ORDER BY gateway) FROM rootdx.ledger"
-CLOSE: Final = """
-    DO $close$ DECLARE one regprocedure; BEGIN
-        FOR one IN
-            SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN (
-                'lo_creat', 'lo_create', 'lo_from_bytea', 'lo_open', 'lo_put', 'lo_unlink', 'lo_truncate',
-                'lo_truncate64', 'lowrite', 'lo_import', 'lo_export')
-            UNION ALL
-            SELECT p.oid FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'
-            JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'timescaledb' WHERE p.proname = 'add_job'
-        LOOP
-            EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', one);
-            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO rootdx_owner', one);
-        END LOOP;
-    END $close$"""
-"""Large objects and jobs of one's own: a way for a reader to fill the disk. Needs a superuser to take effect."""

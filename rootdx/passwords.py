@@ -7,7 +7,10 @@ from pipeline.errors import ConfigError
 from pipeline.migrate import set_password
 from pipeline.settings import read_secret
 
-ROLES = ("rootdx_writer", "rootdx_reader", "rootdx_analytics", "rootdx_board")
+ROLES = (
+    "rootdx_writer", "rootdx_reader", "rootdx_analytics", "rootdx_board", "rootdx_notify", "rootdx_report",
+)  # fmt: skip
+"""Every process that needs the database has one of its own."""
 
 
 async def make(dsn: str, folder: Path) -> dict[str, Path]:

@@ -6,7 +6,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from importlib import metadata, resources
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -47,6 +47,7 @@ _HEADERS: Final = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 )  # fmt: skip
+_TLS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000")
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -54,13 +55,20 @@ def create_app(settings: Settings) -> FastAPI:
     """The application; its connections are opened when it starts.
 
     Raises:
-        ConfigError: the plant file is wrong, or nobody would have to sign in from outside this machine.
+        ConfigError: the plant file is wrong, or from outside this machine nobody would have to sign in, or only over a
+            line that anybody can read.
     """
     ours = settings.board
     if not ours.sign_in and not ours.is_local:
         raise ConfigError(
             f"[board] sign_in = false with host = {ours.host!r}: everybody in the network would be admin. "
             'Let people sign in, or listen on this machine alone: host = "127.0.0.1"'
+        )
+    if ours.certificate is None and not ours.is_local and not ours.plain_http:
+        raise ConfigError(
+            f"[board] host = {ours.host!r} without certificate: passwords would cross the network readable. Give "
+            "certificate and key (`rootdx certs server board` makes them), or listen on this machine alone: "
+            'host = "127.0.0.1"; plain_http = true only behind a proxy that has a certificate'
         )
     plant = load(ours.plant / PLANT_FILE, Plant)
     analytics = settings.analytics.model_copy(update={"plant": ours.plant})
@@ -95,7 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, answers.invalid)
     _pages(app)
     app.add_middleware(GZipMiddleware, minimum_size=2000)
-    app.add_middleware(_Manners)
+    app.add_middleware(_Manners, headers=_HEADERS if ours.certificate is None else (*_HEADERS, _TLS_ONLY))
     names = [*_LOCAL, *ours.names] if ours.names or not ours.sign_in else ["*"]
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=names)
     return app
@@ -134,8 +142,8 @@ def _pages(app: FastAPI) -> None:
 class _Manners:
     """The language of who asks, headers on every answer, and no changes on behalf of foreign pages."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self._app, self._headers = app, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -149,7 +157,7 @@ class _Manners:
             if message["type"] == "http.response.start":
                 cache = b"no-cache" if is_static else b"no-store"
                 has = {name for name, _ in message["headers"]}
-                own = [one for one in (*_HEADERS, (b"cache-control", cache)) if one[0] not in has]
+                own = [one for one in (*self._headers, (b"cache-control", cache)) if one[0] not in has]
                 message["headers"] = [*message["headers"], *own]
             await send(message)
 

@@ -2,8 +2,9 @@
 
     python -m tests.chaos.hostile [--times 20] [--tries 10000] [--seed 1]     or: make torture ARGS="--hostile"
 
-What runs is in hostile_plant.py, what is tried in hostile_bus.py, hostile_bytes.py and hostile_board.py. At the end
-every row of the gateway that behaved is looked up by its witness file: nothing missing, nothing twice, nothing strange.
+What runs is in hostile_plant.py, what is tried in hostile_bus.py, hostile_crowd.py, hostile_bytes.py and
+hostile_board.py. At the end every row of the gateway that behaved is looked up by its witness file: nothing missing,
+nothing twice, nothing strange.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos import hostile_board, hostile_bus, hostile_bytes
+from tests.chaos import hostile_board, hostile_bus, hostile_bytes, hostile_crowd
 from tests.chaos.hostile_plant import Outcome, Verdict, Yard, settle, yard
 from tests.support.report import Row, write_report
 
@@ -32,6 +33,7 @@ async def attacked(place: Yard, arguments: argparse.Namespace, console: Console)
         lambda: hostile_bus.entering(place, min(times, 5)),
         lambda: hostile_bus.listening(place),
         lambda: hostile_bus.forging(place, min(times, 10)),
+        lambda: hostile_crowd.crowding(place, arguments.crowd),
         lambda: hostile_bytes.topics(place),
         lambda: hostile_bytes.broken_packets(place, times, seed),
         lambda: hostile_bytes.broken_records(place, times * 5, seed),
@@ -104,6 +106,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--hostile", action="store_true", help="this menu")
     parser.add_argument("--times", type=int, default=20, help="how often each is tried (default 20)")
     parser.add_argument("--tries", type=int, default=10_000, help="of signing in (default 10,000)")
+    parser.add_argument("--crowd", type=int, default=5_000, help="connections at once (default 5,000)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-browser", action="store_true", help="leave out the pages in Chromium")
     parser.add_argument("--report", type=Path, help="file for the figures (default build/torture-hostile.json)")

@@ -54,7 +54,7 @@ async def raw(yard: Yard, *, greeted: bool = True) -> AsyncIterator[Raw]:
     """A TLS connection with the certificate of gw-evil; greeted: after CONNECT."""
     context = ssl.create_default_context(cafile=str(yard.papers / "ca.pem"))
     context.load_cert_chain(yard.papers / f"{EVIL}.pem", yard.papers / f"{EVIL}.key")
-    reader, writer = await asyncio.open_connection("localhost", yard.broker.port, ssl=context)
+    reader, writer = await asyncio.open_connection("localhost", yard.broker_port, ssl=context)
     line = Raw(reader, writer)
     if greeted:
         name = f"x-{uuid.uuid4().hex[:8]}".encode()

@@ -1,7 +1,8 @@
 """The plant that hostile clients are let loose on: guarded as a plant is, with one gateway that behaves.
 
-Real processes: an MQTT broker (nats-server) with TLS and permissions from `rootdx certs`, a PostgreSQL server without
-TimescaleDB, a writer, a board, and a gateway `gw-good` whose every value is a number of its own and witnessed.
+Real processes: an MQTT broker (nats-server) as deploy/nats/nats.conf has it, with TLS and permissions from `rootdx
+certs`, a PostgreSQL server without TimescaleDB, a writer, a board, and a gateway `gw-good` whose every value is a
+number of its own and witnessed.
 `gw-evil` has a certificate of the plant and is in the wrong hands; `gw-stolen` had one and was revoked.
 """
 
@@ -10,6 +11,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import urllib.request
@@ -26,7 +28,7 @@ from pipeline import migrate
 from pipeline.settings import Bus
 from rootdx import certs, passwords
 from rootdx.board.people import People
-from rootdx.embedded import Broker, Guard, Postgres, free_port
+from rootdx.embedded import Postgres, free_port
 from rootdx.invocation import ask
 from tests.chaos.counted_gateway import CLOCK_OFFSET, INCARNATION, WITNESS
 
@@ -69,7 +71,7 @@ class Yard:
     papers: Path
     other: Path
     postgres: Postgres
-    broker: Broker
+    broker_port: int
     writer_metrics: int
     board_port: int
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
@@ -77,7 +79,7 @@ class Yard:
     def bus(self, client: str | None, folder: Path | None = None) -> Bus:
         """As a client sees the broker."""
         place = folder or self.papers
-        given: dict[str, object] = {"host": "localhost", "port": self.broker.port, "ca_file": self.papers / "ca.pem"}
+        given: dict[str, object] = {"host": "localhost", "port": self.broker_port, "ca_file": self.papers / "ca.pem"}
         if client is not None:
             given |= {"certificate": place / f"{client}.pem", "key": place / f"{client}.key"}
         return Bus.model_validate({**given, "timeout_s": 5.0, "keepalive_s": 5})
@@ -96,7 +98,7 @@ class Yard:
 
     def refusals(self, *words: str) -> int:
         """Lines of the broker's log with one of these words."""
-        text = (self.folder / "broker" / "broker.log").read_text(errors="replace")
+        text = (self.folder / "broker.log").read_text(errors="replace")
         return sum(any(word in line for word in words) for line in text.splitlines())
 
     async def asked(self, query: str, *args: object) -> list[tuple[object, ...]]:
@@ -133,14 +135,12 @@ async def yard(folder: Path) -> AsyncIterator[Yard]:
     """The plant, running."""
     papers, other = _papers(folder)
     async with contextlib.AsyncExitStack() as stack:
-        (folder / "broker").mkdir(mode=0o755)
         (folder / "database").mkdir(mode=0o755)
-        guard = Guard(papers / "ca.pem", papers / "broker.pem", papers / "broker.key", papers / certs.USERS)
         postgres = await stack.enter_async_context(Postgres(folder / "database"))
-        broker = await stack.enter_async_context(Broker(folder / "broker", guard=guard))
+        broker_port = await stack.enter_async_context(_broker(folder, papers))
         await migrate.migrate(postgres.dsn())
         await passwords.make(postgres.dsn(), folder / "secrets")
-        made = Yard(folder, papers, other, postgres, broker, free_port(), free_port())
+        made = Yard(folder, papers, other, postgres, broker_port, free_port(), free_port())
         await _add_people(made)
         _write_settings(made)
         stack.push_async_callback(_end, made)
@@ -151,6 +151,33 @@ async def yard(folder: Path) -> AsyncIterator[Yard]:
             logs = [(folder / f"{name}.log").read_text()[-1500:] for name in ("writer", "board", GOOD)]
             raise TimeoutError("the plant does not run:\n" + "\n".join(logs))
         yield made
+
+
+@contextlib.asynccontextmanager
+async def _broker(folder: Path, papers: Path) -> AsyncIterator[int]:
+    """The bus as it is shipped, on a port of its own."""
+    port, text = free_port(), (ROOT / "deploy" / "nats" / "nats.conf").read_text(encoding="utf-8")
+    for shipped, own in (("0.0.0.0:8883", f"127.0.0.1:{port}"), ("127.0.0.1:4222", f"127.0.0.1:{free_port()}")):
+        if shipped not in text:
+            raise ValueError(shipped)
+        text = text.replace(shipped, own)
+    (folder / "nats.conf").write_text(text, encoding="utf-8")
+    shutil.copy(papers / certs.USERS, folder)
+    environment = {
+        "BROKER_CA": str(papers / "ca.pem"), "BROKER_CERTIFICATE": str(papers / "broker.pem"),
+        "BROKER_KEY": str(papers / "broker.key"), "BROKER_STATE": str(folder / "broker"),
+        "BROKER_MONITOR": f"127.0.0.1:{free_port()}",
+    }  # fmt: skip
+    command = [str(Path(sys.executable).with_name("nats-server")), "-c", str(folder / "nats.conf")]
+    with (folder / "broker.log").open("wb") as log:
+        process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log)
+    try:
+        if not await _listens(port):
+            raise TimeoutError((folder / "broker.log").read_text()[-1500:])
+        yield port
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait, 20)
 
 
 async def _listens(port: int, patience_s: float = 30.0) -> bool:

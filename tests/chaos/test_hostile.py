@@ -9,7 +9,8 @@ from tests.chaos import hostile
 
 @pytest.mark.timeout(240)
 async def test_hostile_clients_reach_nothing_and_every_row_of_the_good_gateway_is_there_once(tmp_path: Path) -> None:
-    given = ["--times", "2", "--tries", "150", "--no-browser", "--report", str(tmp_path / "hostile.json")]
+    given = ["--times", "2", "--tries", "150", "--crowd", "1200", "--no-browser"]
+    given += ["--report", str(tmp_path / "hostile.json")]
     outcomes, verdict = await hostile.main(hostile.arguments(given))
     assert [one.attempt for one in outcomes if not one.held] == []
     assert len(outcomes) > 50

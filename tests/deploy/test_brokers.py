@@ -29,6 +29,7 @@ from tests.pipeline.test_bus import heard, name
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PASSWD = shutil.which("mosquitto_passwd")
+NFT = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 NOW = datetime.now(UTC).replace(microsecond=0)
 CLIENTS = ("gw-1", "gw-2", "hansung-gw-1", "daehan-gw-1", "writer", "notify")
 COMPANY = "hansung-writer"
@@ -304,3 +305,39 @@ async def test_a_machine_writes_below_its_own_name(tmp_path: Path) -> None:
         with pytest.raises(aiomqtt.MqttError):
             await aiomqtt.Client("127.0.0.1", port, timeout=3).__aenter__()
     assert heard_topics == ["f03/pv"]
+
+
+KNOCKING = """
+import fcntl, socket, struct, subprocess, sys, time
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh", b"lo", 0x41))  # up
+subprocess.run(["nft", "-f", "-"], input=sys.stdin.read(), text=True, check=True)
+listener = socket.create_server(("0.0.0.0", 8883), backlog=500)
+held = {}
+for address in ("127.0.0.2", "127.0.0.3"):
+    held[address] = []
+    for _ in range(90):
+        link = socket.socket()
+        link.settimeout(0.05)
+        link.bind((address, 0))
+        try:
+            link.connect(("127.0.0.1", 8883))
+            held[address].append(link)
+        except TimeoutError:
+            pass
+print(*(len(links) for links in held.values()))
+"""
+
+
+@pytest.mark.skipif(NFT is None, reason="no nftables on this machine")
+def test_the_firewalls_limits_hold_each_address_to_its_own_share() -> None:
+    """On a network of its own, which only its processes see; there everything is loopback."""
+    rules = (DEPLOY / "nats" / "limits.nft").read_text(encoding="utf-8")
+    exempt = '    iif "lo" accept\n'
+    assert rules.count(exempt) == 1
+    alone = ["unshare", "--map-root-user", "--net", sys.executable, "-c", KNOCKING]
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
+    done = subprocess.run(
+        alone, input=rules.replace(exempt, ""), env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.split() == ["64", "64"], done.stderr

@@ -29,7 +29,7 @@ from pipeline.errors import ConfigError, RootdxError
 from pipeline.settings import StoreSettings, Webhook, read_settings, store_dsn
 from rootdx.doctor import examine
 from rootdx.embedded import free_port
-from tests.deploy.test_services import Computer, installed
+from tests.deploy.test_services import Computer, installed, own
 from tests.deploy.test_units import UNITS
 from tests.rootdx.test_notify import Kept, raise_alarm, web
 from tests.support.services import reachable_folder, run
@@ -110,24 +110,27 @@ def refused_everywhere(computer: Computer, chat: str, mail_port: int, broker_por
     """Settings at DEBUG in which webhook, mail and a machine's broker refuse; more secrets to look for."""
     etc = computer.root / "etc"
     more = {"chat.token": password(), "mail.password": password(), "machine.password": password()}
+    place = etc / "tokens"  # of these systemd knows nothing: whoever names them lets the service read them
+    place.mkdir()
     for name, secret in more.items():
-        (etc / "secrets" / name).write_text(secret + "\n")
+        (place / name).write_text(secret + "\n")
+    own(place)
     for file in etc.glob("*.toml"):
         file.write_text('log_level = "DEBUG"\n' + file.read_text(encoding="utf-8"), encoding="utf-8")
     told = tomllib.loads((etc / "notify.toml").read_text(encoding="utf-8"))
     room = password()
-    hook = {"kind": "webhook", "url": f"{chat}/{room}", "token_file": str(etc / "secrets" / "chat.token")}
+    hook = {"kind": "webhook", "url": f"{chat}/{room}", "token_file": str(place / "chat.token")}
     told["notify"]["step"] = [{"to": [hook, {"kind": "mail", "to": ["kim@plant.example"]}]}]
     told["notify"]["smtp"] = {
         "host": "127.0.0.1", "port": mail_port, "user": "rootdx", "security": "none",
-        "password_file": str(etc / "secrets" / "mail.password"),
+        "password_file": str(place / "mail.password"),
     }  # fmt: skip
     (etc / "notify.toml").write_text(tomli_w.dumps(told), encoding="utf-8")
     machine = {
         "path": "plating/line1/mq1", "name": "MQ 1", "process": "surface_treatment",
         "source": {
             "protocol": "mqtt", "host": "127.0.0.1", "port": broker_port, "user": "machine",
-            "password_file": str(etc / "secrets" / "machine.password"),
+            "password_file": str(place / "machine.password"),
         },
         "tag": [{"name": "t", "unit": "Cel", "address": "a/t"}],
     }  # fmt: skip
@@ -141,7 +144,7 @@ def answers(computer: Computer) -> Iterator[tuple[str, str]]:
     """What the board says at every address that needs no parameter, and every process at /metrics."""
     folder = computer.root / "etc" / "secrets"
     context = ssl.create_default_context(cafile=folder / "ca.pem")
-    context.load_cert_chain(folder / "writer.pem", folder / "writer.key")
+    context.load_cert_chain(folder / "metrics.pem", folder / "metrics.key")
     with httpx.Client(verify=context, timeout=20) as client:
         board = f"https://localhost:{computer.ports['board']}"
         paths = client.get(f"{board}/api/v1/openapi.json").raise_for_status().json()["paths"]
@@ -289,7 +292,7 @@ IN_ADDRESS = re.compile(r"\w://[\w.-]+:([^@/\s\"'`{}<>$]+)@")
 PEM = re.compile("BEGIN (?:[A-Z]+ )?PRIVATE KEY-+\\s+[A-Za-z0-9+/]{20}")
 """A key itself, not a program that looks for one."""
 ALLOWED = {
-    "deploy/grafana/provisioning/datasources/rootdx.yaml: $__file{/etc/rootdx/secrets/rootdx_reader.password}": "a file",
+    "deploy/grafana/provisioning/datasources/rootdx.yaml: $__file{/etc/rootdx/secrets/rootdx_reader.password}": "file",
     "rootdx/grafana/provision.py: $__file{": "makes that file",
     "rootdx/board/api/office.py: Password": "a type",
     "rootdx/board/api/office.py: …": "what stands in the journal in place of one",

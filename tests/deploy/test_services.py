@@ -4,6 +4,7 @@ Takes some 45 s: seven processes of ours are started at once, and the font list 
 """
 
 import contextlib
+import ctypes.util
 import os
 import pwd
 import shlex
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from pipeline import migrate
 from rootdx import certs, passwords
 from rootdx.account import reaches
 from rootdx.embedded import Postgres, free_port
-from tests.deploy.test_units import DEPLOY, UNITS, read, value
+from tests.deploy.test_units import DEPLOY, UNITS, read, refused_calls, value
 from tests.support.services import reachable_folder, run
 from tests.support.spine import one
 
@@ -53,7 +54,8 @@ class Computer:
             ("/etc/rootdx", str(self.root / "etc")),
             ("/var/cache/rootdx", str(self.root / "cache")),
             ("/var/lib/rootdx", str(self.root / "state")),
-            ("@database:5432", f"@localhost:{self.ports['database']}"),
+            # the wheel's PostgreSQL is built without TLS
+            ("@database:5432/rootdx", f"@localhost:{self.ports['database']}/rootdx?sslmode=disable"),
             ('host = "broker"', 'host = "localhost"'),
             ("0.0.0.0", "127.0.0.1"),
         ):
@@ -77,18 +79,21 @@ class Computer:
                 environment |= dict(
                     pair.split("=", 1) for pair in self.translate(told).replace("%d", str(handed)).split()
                 )
-        environment["PGSSLMODE"] = "disable"  # the wheel's PostgreSQL is built without TLS
+        environment["PGSSLMODE"] = "disable"  # likewise
         listener = self.said[name] = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listener.bind(str(self.root / f"{name}.notify"))
         listener.settimeout(PATIENCE_S)
         environment["NOTIFY_SOCKET"] = str(self.root / f"{name}.notify")
+        for file in handed.iterdir():
+            file.chmod(0o400)
         own(handed, self.root / f"{name}.notify")  # not the folder of the others, who run and make and remove files
+        line = shlex.split(self.translate(value(unit, "ExecStart")))
+        assert unreadable(self.root, Path(line[-1]), handed, environment) == []
         log = (self.root / f"{name}.log").open("wb")
         with log:
             self.processes[name] = subprocess.Popen(
-                [*as_nobody(), *shlex.split(self.translate(value(unit, "ExecStart")))], env=environment, cwd=self.root,
-                stderr=log, stdout=log,
-            )  # fmt: skip
+                [*as_nobody(), *filtered(unit), *line], env=environment, cwd=self.root, stderr=log, stdout=log
+            )
 
     def simulate(self) -> None:
         """The plating line that the sample plant has."""
@@ -145,6 +150,47 @@ def as_nobody() -> list[str]:
     return line
 
 
+def filtered(unit: Path) -> list[str]:
+    """What stands before it so that the system refuses what the unit has it refuse; nothing where systemd is not."""
+    if shutil.which("systemd-analyze") is None or ctypes.util.find_library("seccomp") is None:
+        return []
+    return [sys.executable, str(Path(__file__).with_name("without_calls.py")), ",".join(refused_calls(unit))]
+
+
+def unreadable(root: Path, config: Path, handed: Path, environment: Mapping[str, str]) -> list[str]:
+    """Of the files that its settings and its environment name, those that it may not read by their mode and owner.
+
+    As it runs here with the right to read everything, where Python lies in root's home, it would not find out itself.
+    """
+    account = pwd.getpwuid(os.geteuid()) if os.geteuid() else pwd.getpwnam("nobody")
+    named = {config, *(Path(value) for key, value in environment.items() if key != "PATH" and value.startswith("/"))}
+    if config.suffix == ".toml":
+        for value in strings(tomllib.loads(config.read_text(encoding="utf-8"))):
+            named.add(handed / value.removeprefix("%d/") if value.startswith("%d/") else config.parent / value)
+    else:
+        named.add(config.with_name(certs.USERS))
+    ours = {place for place in named if place.is_relative_to(root) and place.exists()}
+    files = {file for place in ours for file in (place, *place.rglob("*")) if file.is_file()}
+    missing = [str(place) for place in named if place.parent == handed and not place.exists()]
+    return sorted(missing + [str(file) for file in files if not may_read(account, file)])
+
+
+def strings(settings: object) -> Iterator[str]:
+    """Every text in settings that could be a file's name."""
+    if isinstance(settings, str):
+        yield settings
+    elif isinstance(settings, dict | list):
+        for value in settings.values() if isinstance(settings, dict) else settings:
+            yield from strings(value)
+
+
+def may_read(account: pwd.struct_passwd, file: Path) -> bool:
+    """By the mode and the owner of the file and of every folder on the way."""
+    status = file.stat()
+    bit = 0o400 if status.st_uid == account.pw_uid else 0o040 if status.st_gid == account.pw_gid else 0o004
+    return bool(status.st_mode & bit) and reaches(account, file.parent)
+
+
 def own(*places: Path) -> None:
     """Gives files, and folders with everything in them, to whom the processes run as."""
     if os.geteuid():
@@ -171,6 +217,9 @@ def install(root: Path) -> None:
         shutil.copy(place / f"gw-1.{end}", secrets / f"gateway.{end}")
     (root / "etc" / "nats").mkdir()
     shutil.copy(place / certs.USERS, root / "etc" / "nats")
+    (root / "etc" / "nats" / certs.USERS).chmod(0o644)
+    for folder in (secrets, place):
+        folder.chmod(0o700)
 
 
 def settle(computer: Computer) -> None:
@@ -206,7 +255,7 @@ def installed() -> Iterator[Computer]:
         ports = {name: free_port() for name in {*_PORTS.values(), "machine"}}
         made = Computer(root, server.dsn(), ports | {"database": server.port})
         settle(made)
-        own(*(place for place in root.iterdir() if place.name != "postgres"))
+        own(*(root / name for name in ("cache", "state", "state-broker")))  # as install.sh: settings are root's
         stack.callback(made.end)
         yield made
 
@@ -248,3 +297,13 @@ def test_a_setting_that_is_wrong_ends_with_the_code_that_is_not_tried_again(comp
     computer.start(DEPLOY / "systemd" / "rootdx-writer.service")
     assert computer.processes["writer"].wait(30) == 78
     assert "writer.metrics_prot" in (computer.root / "writer.log").read_text()
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("name", ["plant/ni1.toml", "nats/bus-users.conf", "gateway.toml", "plant"])
+def test_a_file_that_the_unprivileged_user_may_not_read_is_noticed(computer: Computer, name: str) -> None:
+    """By the check that stands before every start here."""
+    (computer.root / "etc" / name).chmod(0)
+    unit = "broker" if name.startswith("nats") else "gateway"
+    with pytest.raises(AssertionError, match=name.replace("plant", "plant/").replace("//", "/").partition(".")[0]):
+        computer.start(DEPLOY / "systemd" / f"rootdx-{unit}.service")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import read_settings
+from pipeline.settings import CREDENTIALS_ENV, read_settings
 from tests.deploy.command_line import parses
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -22,8 +22,8 @@ KNOWN = {
     "CacheDirectory CacheDirectoryMode "
     "ReadWritePaths OOMScoreAdjust LimitNOFILE User Group UMask NoNewPrivileges CapabilityBoundingSet "
     "AmbientCapabilities ProtectSystem ProtectHome ProtectClock ProtectControlGroups ProtectHostname "
-    "ProtectKernelLogs ProtectKernelModules ProtectKernelTunables ProtectProc PrivateTmp PrivateDevices "
-    "SupplementaryGroups DevicePolicy DeviceAllow LockPersonality RestrictNamespaces RestrictRealtime "
+    "ProtectKernelLogs ProtectKernelModules ProtectKernelTunables ProtectProc ProcSubset PrivateTmp RemoveIPC "
+    "PrivateDevices SupplementaryGroups DevicePolicy DeviceAllow LockPersonality RestrictNamespaces RestrictRealtime "
     "RestrictSUIDSGID RestrictAddressFamilies SystemCallArchitectures SystemCallFilter SystemCallErrorNumber",
     "Install": "WantedBy",
 }
@@ -49,6 +49,14 @@ def read(unit: Path) -> dict[str, list[tuple[str, str]]]:
 def value(unit: Path, key: str) -> str:
     (one,) = [told for name, told in read(unit)["Service"] if name == key]
     return one
+
+
+def refused_calls(unit: Path) -> list[str]:
+    """Groups of system calls that are taken out of those that every service has."""
+    allowed, refused = [told for key, told in read(unit)["Service"] if key == "SystemCallFilter"]
+    assert allowed == "@system-service"
+    assert value(unit, "SystemCallErrorNumber") == "EPERM"
+    return refused.removeprefix("~").split()
 
 
 def ids(unit: Path) -> str:
@@ -77,9 +85,10 @@ def test_a_process_is_nobody_special_and_sees_little(unit: Path) -> None:
     assert value(unit, "User") == "rootdx"
     for key, expected in {
         "ProtectSystem": "strict", "ProtectHome": "yes", "NoNewPrivileges": "yes", "CapabilityBoundingSet": "",
-        "PrivateTmp": "yes", "UMask": "0077", "SystemCallFilter": "@system-service", "Restart": "always",
+        "PrivateTmp": "yes", "UMask": "0077", "Restart": "always", "RemoveIPC": "yes", "ProtectProc": "invisible",
     }.items():  # fmt: skip
         assert value(unit, key) == expected
+    assert refused_calls(unit) == ["@privileged", "@resources"]
 
 
 @pytest.mark.parametrize("unit", OURS, ids=ids)
@@ -106,6 +115,17 @@ def test_every_secret_of_the_settings_is_handed_over_and_no_other(unit: Path) ->
     given = [told for key, told in read(unit)["Service"] if key == "LoadCredential"]
     assert {one.partition(":")[0] for one in given} == named
     assert all(one.partition(":")[2] == f"/etc/rootdx/secrets/{one.partition(':')[0]}" for one in given)
+
+
+@pytest.mark.parametrize("file", sorted((DEPLOY / "config").glob("*.toml")), ids=lambda file: file.stem)
+def test_the_database_must_show_a_certificate_of_the_plants_authority(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(CREDENTIALS_ENV, raising=False)
+    store = read_settings(file).store
+    if "[store]" in file.read_text(encoding="utf-8"):
+        assert store.ca_file == file.parent / "secrets" / "ca.pem"
+        assert store.crl_file == file.parent / "secrets" / "crl.pem"
 
 
 def test_the_gateway_reads_its_files_again_when_it_is_told() -> None:

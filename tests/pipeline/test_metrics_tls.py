@@ -36,6 +36,7 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ours = folder / "certs"
     certs.make(ours, "metrics", "server", ["localhost"], NOW)
     certs.make(ours, "stolen", "client", [], NOW)
+    certs.make(ours, "gw-2", "client", [], NOW)
     certs.make(ours, "board", "server", ["localhost"], NOW)
     shutil.copytree(ours, folder / "kept")
     certs.revoke(ours, "stolen", NOW)
@@ -92,6 +93,17 @@ def test_without_a_good_certificate_it_is_refused(papers: Path, client: str | No
         with pytest.raises(OSError):  # noqa: PT011  # an SSLError, or the line is cut: TLS 1.3 tells late
             scraped(port, papers, client, folder)
         assert "rootdx_data_flowing" in scraped(port, papers, "prometheus")
+
+
+def test_another_clients_certificate_reads_nothing_and_one_that_is_named_does(papers: Path) -> None:
+    """A gateway's, of another company say, is of the same authority."""
+    for readers, reads in ((("prometheus",), False), (("prometheus", "gw-2"), True)):
+        port = free_port()
+        metrics.serve_at(door(papers, readers=readers))
+        with metrics.served("test-tls", port):
+            assert ("rootdx_" in scraped(port, papers, "gw-2")) is reads
+            assert ("not among metrics.readers" in scraped(port, papers, "gw-2")) is not reads
+            assert "rootdx_data_flowing" in scraped(port, papers, "prometheus")
 
 
 def test_a_plain_request_gets_nothing_and_a_wrong_name_is_noticed(papers: Path) -> None:

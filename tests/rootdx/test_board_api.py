@@ -225,6 +225,17 @@ def test_every_answer_has_its_headers(looked_at: Board) -> None:
         assert "cache-control" in headers
 
 
+def test_only_over_tls_browsers_are_told_to_come_no_other_way(looked_at: Board) -> None:
+    assert "strict-transport-security" not in httpx.get(f"{looked_at.url}/").headers
+
+
+def test_others_are_served_without_encryption_only_where_somebody_says_so(module_shop: Shop) -> None:
+    plant = module_shop.config.parent / "plant"
+    with pytest.raises(ConfigError, match="without certificate"):
+        create_app(settings_for(module_shop.dsn, plant, host="0.0.0.0"))  # not listened on
+    create_app(settings_for(module_shop.dsn, plant, host="0.0.0.0", plain_http=True))
+
+
 def test_everybody_is_admin_only_on_this_machine_and_under_its_names(module_shop: Shop) -> None:
     plant = module_shop.config.parent / "plant"
     with pytest.raises(ConfigError, match="sign_in = false"):

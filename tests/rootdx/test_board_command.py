@@ -100,6 +100,7 @@ def test_people_sign_in_over_tls_and_a_stop_cuts_open_streams(own_shop: Shop, tm
             answer = web.post("/session", json={"name": "kim", "password": PASSWORD})
             assert answer.json()["role"] == "engineer"
             assert "secure" in answer.headers["set-cookie"].lower()
+            assert answer.headers["strict-transport-security"] == "max-age=31536000"
             with contextlib.suppress(httpx.HTTPError), web.stream("GET", "/live") as stream:
                 assert next(stream.iter_lines()) == "retry: 2000"
                 process.send_signal(signal.SIGTERM)
@@ -136,6 +137,8 @@ def test_accounts_are_made_changed_and_listed_and_the_journal_has_it(own_shop: S
     [
         ({"certificate": "board.pem"}, "certificate and key go together"),
         ({"sign_in": False, "host": "0.0.0.0"}, "everybody in the network would be admin"),
+        ({"host": "0.0.0.0"}, "passwords would cross the network readable"),
+        ({"host": "::"}, "`rootdx certs server board` makes them"),
         ({"sign_in": False, "host": "203.0.113.7", "names": ["x"]}, "everybody in the network would be admin"),
         ({"prot": 1}, "prot"),
     ],

@@ -16,7 +16,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner, Result
 
-from pipeline import migrate
+from pipeline import migrate, rights
 from pipeline.database import connect
 from pipeline.errors import ConfigError
 from pipeline.settings import StoreSettings
@@ -72,6 +72,19 @@ def centre() -> Iterator[Centre]:
 async def _fill(dsn: str, gateway: str, first: int) -> None:
     async with feeding(dsn, gateway=gateway) as feed:
         await feed.take(batch(first=first, n=30), event())
+
+
+def test_a_company_keeps_how_many_connections_it_may_have(centre: Centre) -> None:
+    """As an upgrade does it: once more, without saying how many."""
+
+    def most() -> int:
+        return int(one(centre.admin, "SELECT datconnlimit FROM pg_database WHERE datname = %s", A))
+
+    assert most() == company.CONNECTIONS
+    for words in (["--connections", "55"], []):
+        done = say("add", A, *words, admin=centre.admin, passwords=centre.passwords)
+        assert done.exit_code == 0, done.output
+        assert most() == 55
 
 
 # ---- the attempts ----
@@ -306,22 +319,6 @@ def test_no_function_of_ours_is_for_everybody(engine_dsn: str) -> None:
     assert open_ones == []
 
 
-def test_closing_leaves_no_large_object_and_no_job_to_everybody(timescale_store: str) -> None:
-    """On the extension, where a reader could add jobs of its own."""
-    asked = (
-        "SELECT count(*) FROM pg_proc p WHERE proname IN ('add_job', 'lo_create') "
-        "AND has_function_privilege(%s, oid, 'EXECUTE')"
-    )
-    assert one(timescale_store, asked, "rootdx_reader") == 2
-    with psycopg.connect(timescale_store, autocommit=True) as db:
-        db.execute(company.CLOSE.encode())
-    try:
-        assert one(timescale_store, asked, "rootdx_reader") == 0
-        assert one(timescale_store, asked, "rootdx_owner") == 2
-    finally:
-        ask(timescale_store, "GRANT EXECUTE ON FUNCTION lo_create(oid) TO PUBLIC")
-
-
 # ---- and what is theirs works ----
 
 
@@ -334,6 +331,17 @@ async def test_the_programs_parts_run_with_a_companys_logins(centre: Centre) -> 
             await db.execute("DELETE FROM rootdx.board_session WHERE false")
         async with database_of(StoreSettings(dsn=centre.login(name, "analytics"))) as db:
             await db.execute("DELETE FROM rootdx.arrival WHERE false")
+
+
+def test_a_reader_is_bounded_and_a_bound_that_somebody_set_stays(centre: Centre) -> None:
+    asked = "SELECT rolconnlimit, rolconfig FROM pg_roles WHERE rolname = %s"
+    ((most, settings),) = ask(centre.admin, asked, f"{A}_reader")
+    assert most == rights.READERS_AT_ONCE
+    assert settings is not None
+    assert "statement_timeout=15min" in settings
+    ask(centre.admin, f"ALTER ROLE {A}_reader CONNECTION LIMIT 3")
+    assert say("add", A, admin=centre.admin, passwords=centre.passwords).exit_code == 0
+    assert ask(centre.admin, asked, f"{A}_reader") == [(3, settings)]
 
 
 async def test_a_refusal_says_what_to_check(centre: Centre) -> None:
