@@ -16,6 +16,8 @@ from pipeline.errors import BadData
 from pipeline.model import EARLIEST_NS, LATEST_NS, MOST_VALUES, Event, Floats, Quality, Severity, Waveform
 from pipeline.plant import WaveformEntry
 
+FIRST_NS: Final = EARLIEST_NS + 366 * 86_400_000_000_000
+"""2001-01-01 UTC: clocks whose battery is empty begin at 2000-01-01, and count on from there."""
 AHEAD_NS: Final = 86_400_000_000_000
 """A time further ahead than this is no time."""
 LONGEST_PERIOD_S: Final = 3600.0
@@ -23,7 +25,7 @@ LONGEST_PERIOD_S: Final = 3600.0
 
 def plausible(ts_ns: int, now_ns: int) -> bool:
     """Whether a device's time can be believed."""
-    return EARLIEST_NS <= ts_ns <= min(LATEST_NS, now_ns + AHEAD_NS)
+    return FIRST_NS <= ts_ns <= min(LATEST_NS, now_ns + AHEAD_NS)
 
 
 def shaped(

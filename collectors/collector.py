@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final, NoReturn, Protocol
 
 from collectors.completeness import Accounts
-from collectors.deadband import DeadBand, ticks_a_row
+from collectors.deadband import DeadBand, filtered, ticks_a_row
 from collectors.declaration import declaration
 from collectors.schedule import SECOND_NS
 from collectors.source import Clock, Opening, Reading, Refused, Session, Source
@@ -105,12 +105,12 @@ class Collector:
 
     def _books_of(self, state: str = "") -> Accounts:
         source, tags = self._source, (*self._machine.tag, *self._found)
-        on_demand, strides = source.on_demand(tags), ticks_a_row(source, tags)
+        on_demand, strides = source.on_demand(tags), ticks_a_row(source, tags, self._machine.detector)
         return Accounts(self.asset, self._tags, source.every_s, source.arrival, state, on_demand, ticks_a_row=strides)
 
     def _deadband_of(self) -> DeadBand:
         tags = (*self._machine.tag, *self._found)
-        return DeadBand(tags, self._source)
+        return DeadBand(tags, self._source, self._machine.detector)
 
     # ---- one machine's life ----
 
@@ -137,7 +137,8 @@ class Collector:
     async def _attempt(self) -> None:
         heed()
         tags, waveforms = self._machine.tag, self._waveforms
-        opening = Opening(self.asset, tags, self._clock, self._client_id, self._memory, waveforms, self._found)
+        here = frozenset(tag.name for tag in filtered(self._source, tags, self._machine.detector))
+        opening = Opening(self.asset, tags, self._clock, self._client_id, self._memory, waveforms, self._found, here)
         try:
             async with self._source.open(opening) as session:
                 heed()

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from collectors.collector import BOUNDARY_S, Collector, Durable
+from collectors.deadband import limits_of
 from collectors.source import Clock
 from collectors.stopping import ended
 from pipeline import metrics
 from pipeline.plant import Machine
 
 _READ: Final = ("path", "name", "process", "source", "tag", "waveform", "waveform_source")
-"""What of a machine file concerns the reading; the rest is the analytics'."""
+"""What of a machine file concerns the reading, beside limits of tags with a dead band; the rest is the analytics'."""
 _CLOSING_S: Final = 2 * BOUNDARY_S + 1.0
 
 
@@ -55,7 +56,7 @@ class Crew:
         before = self._machines
         removed = tuple(asset for asset in before if asset not in machines)
         added = tuple(asset for asset in machines if asset not in before)
-        changed = tuple(asset for asset in machines if asset in before and not _alike(before[asset], machines[asset]))
+        changed = tuple(asset for asset in machines if asset in before and not alike(before[asset], machines[asset]))
         self._machines = dict(machines)
         await self._end(asset for asset in (*removed, *changed))
         for asset in (*changed, *added):
@@ -81,8 +82,10 @@ class Crew:
                 metrics.device_up.remove(one.label)
 
 
-def _alike(one: Machine[Any], other: Machine[Any]) -> bool:
-    return all(getattr(one, key) == getattr(other, key) for key in _READ)
+def alike(one: Machine[Any], other: Machine[Any]) -> bool:
+    """Whether two files of a machine are read in the same way."""
+    same = all(getattr(one, key) == getattr(other, key) for key in _READ)
+    return same and limits_of(one.tag, one.detector) == limits_of(other.tag, other.detector)
 
 
 def bursts_of(machine: Machine[Any]) -> Machine[Any]:

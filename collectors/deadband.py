@@ -5,7 +5,8 @@ another side of one of the tag's limits, when the next one might come too late f
 back. So, as long as the rows of a tag come in the order of their time and at least every `every_s`:
 
 * held from row to row, what is stored is never further from what was read than the band;
-* every crossing of a limit and every change of quality is there, at its own time;
+* every crossing of a limit and every change of quality is there, at its own time: the two ends of its range, and the
+  fixed thresholds of the detectors that look at it;
 * between two rows lies never more than the heartbeat.
 
 A pure fold without a clock: it lives in the time of the rows.
@@ -14,7 +15,7 @@ A pure fold without a clock: it lives in the time of the rows.
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 
@@ -27,6 +28,10 @@ HEARTBEAT_S: Final = 60.0
 """Of a tag that names none."""
 _BAD: Final = int(BAD_BIT)
 _NEVER: Final = -(1 << 63)
+_TAGS: Final = "tags"
+"""What a detector looks at unless it says otherwise; else it is features of cycles."""
+_THRESHOLDS: Final = ("low", "high")
+_SIGMAS: Final = 3.0
 
 
 @dataclass(slots=True)
@@ -75,11 +80,13 @@ class DeadBand:
     Args:
         tags: of the machine, in the order in which its batches number them.
         source: of the machine.
+        detectors: its tables of detectors.
     """
 
-    def __init__(self, tags: Sequence[Tag], source: Source) -> None:
+    def __init__(self, tags: Sequence[Tag], source: Source, detectors: Sequence[Mapping[str, Any]] = ()) -> None:
         self._tags, self._every = tuple(tags), period_ns(source.every_s)
-        names = {tag.name for tag in filtered(source, tags)}
+        self._limits = limits_of(tags, detectors)
+        names = {tag.name for tag in filtered(source, tags, detectors)}
         self._banded = np.array([tag.name in names for tag in tags], np.bool_)
         self._asked = bool(self._banded.any())
         self._held: dict[int, _Held] = {}
@@ -123,7 +130,7 @@ class DeadBand:
         )
 
     def _new(self, tag: Tag) -> _Held:
-        return _Held(band_of(tag), period_ns(heartbeat_s(tag)) - self._every, limits_of(tag))
+        return _Held(band_of(tag), period_ns(heartbeat_s(tag)) - self._every, self._limits[tag.name])
 
 
 def band_of(tag: Tag) -> float:
@@ -139,14 +146,41 @@ def heartbeat_s(tag: Tag) -> float:
     return HEARTBEAT_S if tag.heartbeat_s is None else tag.heartbeat_s
 
 
-def limits_of(tag: Tag) -> tuple[float, ...]:
-    """What a value must not cross unseen, in rising order."""
-    return tag.range or ()
+def limits_of(tags: Sequence[Tag], detectors: Sequence[Mapping[str, Any]]) -> Mapping[str, tuple[float, ...]]:
+    """What each tag with a dead band must not cross unseen, by name, in rising order: its range, and thresholds.
+
+    Args:
+        tags: of the machine.
+        detectors: its tables `[[detector]]`; here they are not judged, only looked at for what they say.
+    """
+    limits = {tag.name: set(tag.range or ()) for tag in tags if tag.deadband is not None}
+    for one in detectors:
+        named = one.get("of") or ()
+        if one.get("on", _TAGS) != _TAGS or not isinstance(named, list | tuple):
+            continue
+        for tag in tags:
+            if tag.name in limits and (not named or tag.name in named or (tag.role and tag.role in named)):
+                limits[tag.name].update(_thresholds(one))
+    return {name: tuple(sorted(found)) for name, found in limits.items()}
 
 
-def filtered(source: Source, tags: Sequence[Tag]) -> tuple[Tag, ...]:
-    """The tags whose rows are filtered here: none of a device that does so itself."""
-    return () if source.keeps_back else tuple(tag for tag in tags if tag.deadband is not None)
+def _thresholds(detector: Mapping[str, Any]) -> tuple[float, ...]:
+    """The fixed numbers at which it rings."""
+    said = [float(detector[key]) for key in _THRESHOLDS if _is_number(detector.get(key))]
+    centre, sigma = detector.get("centre"), detector.get("sigma")
+    if _is_number(centre) and _is_number(sigma):  # of a chart; those of its runs and sums are no single value's
+        said += [float(centre) - _SIGMAS * float(sigma), float(centre) + _SIGMAS * float(sigma)]
+    return tuple(said)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def filtered(source: Source, tags: Sequence[Tag], detectors: Sequence[Mapping[str, Any]] = ()) -> tuple[Tag, ...]:
+    """The tags whose rows are filtered here; of a device that does so itself those with limits: it knows none."""
+    limits = limits_of(tags, detectors)
+    return tuple(tag for tag in tags if tag.name in limits and (limits[tag.name] or not source.keeps_back))
 
 
 def interval_of(source: Source, tag: Tag) -> float | None:
@@ -156,6 +190,7 @@ def interval_of(source: Source, tag: Tag) -> float | None:
     return max(heartbeat_s(tag), source.interval_s)
 
 
-def ticks_a_row(source: Source, tags: Sequence[Tag]) -> Mapping[str, int]:
+def ticks_a_row(source: Source, tags: Sequence[Tag], detectors: Sequence[Mapping[str, Any]] = ()) -> Mapping[str, int]:
     """How many ticks of the source a tag with a dead band owes one row for."""
-    return {tag.name: max(1, int(heartbeat_s(tag) / source.every_s)) for tag in filtered(source, tags)}
+    asked = filtered(source, tags, detectors)
+    return {tag.name: max(1, int(heartbeat_s(tag) / source.every_s)) for tag in asked}

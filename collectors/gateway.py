@@ -49,8 +49,13 @@ async def run(
         ConfigError: a file or setting is wrong.
     """
     gateway = settings.gateway
-    with metrics.served("gateway", gateway.metrics_port), service.reload_asked() as asked:
+    with (
+        metrics.served("gateway", gateway.metrics_port),
+        service.reload_asked() as asked,
+        contextlib.ExitStack() as stack,
+    ):
         async with Spool(gateway.spool, source=gateway.name, clock=clock) as spool:
+            stack.enter_context(metrics.disks_measured([gateway.spool.folder]))  # which is there only now
             files = PlantFiles(gateway.plant, settings.seal.signers, spool, gateway.name)
             plant, machines = files.load(machine_file)
             told = "gateway name=%s plant=%s/%s machines=%d"

@@ -11,9 +11,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from collectors.end_of_cycle import Trigger
+from collectors.device_clock import TOLERANCE_S, Allowance
+from collectors.end_of_cycle import Span, Trigger
 from collectors.modbus_bus import Place, seat_on
 from collectors.modbus_line import Baudrate, Parity, SerialLine
 from collectors.modbus_readout import Lane, Readout
@@ -43,6 +44,8 @@ class EndOfCycle(Frozen):
     """A tag that is polled: a bit that rises, or a counter that moves on, when a cycle has ended."""
     tags: tuple[str, ...] = Field(min_length=1)
     """What is read then; their rows carry the time at which the trigger was seen."""
+    rolls_at: PositiveInt | None = None
+    """The highest number that the counter shows, after which it begins at 0; none: the highest its registers hold."""
 
 
 class Modbus(Source):
@@ -80,6 +83,8 @@ class Modbus(Source):
     """Raw integers that mean "no sensor" (say 32767, -32768): bad, never a number."""
     time_tag: str | None = None
     """Tag that holds the device's own time in milliseconds since 1970; its rows are stamped with it."""
+    clock_tolerance_s: PositiveFloat = TOLERANCE_S
+    """How far that time may be off, either way: what is read is of now. With `pace` full it may be any time."""
     pace: Literal["tick", "full"] = "tick"
     """`full` scans back to back without a grid, for replays; no row is ever late or missing then."""
     block: tuple[EndOfCycle, ...] = ()
@@ -161,7 +166,8 @@ class Modbus(Source):
         names = {tag.name for tag in tags}
         if self.time_tag is not None and self.time_tag not in names - self.on_demand(tags):
             raise ValueError(f"time_tag = {self.time_tag!r} is not the name of a polled number of this machine")
-        self._check_blocks(names, names - self.on_demand(tags))
+        bits = {tag.name for tag, point in zip(tags, points, strict=True) if point.type == "bit"}
+        self._check_blocks(names, names - self.on_demand(tags), bits)
 
     @staticmethod
     def _check_words(tag: Tag, point: Point) -> None:
@@ -172,7 +178,7 @@ class Modbus(Source):
         if tag.context and not (tag.values or point.type == "string"):
             raise ValueError(f"tag {tag.name!r}: context needs a text: a string, or values that say what numbers mean")
 
-    def _check_blocks(self, names: set[str], polled: set[str]) -> None:
+    def _check_blocks(self, names: set[str], polled: set[str], bits: set[str]) -> None:
         seen: set[str] = set()
         for one in self.block:
             unknown = [name for name in (one.trigger, *one.tags) if name not in names]
@@ -184,6 +190,8 @@ class Modbus(Source):
             if twice:
                 raise ValueError(f"block: tag {twice[0]!r} is named twice; a tag is read by one block")
             seen |= set(one.tags)
+            if one.rolls_at is not None and bits >= {one.trigger}:
+                raise ValueError(f"block: trigger = {one.trigger!r} is a bit, which counts nothing; remove rolls_at")
 
     def open(self, opening: Opening) -> AbstractAsyncContextManager[ModbusSession]:
         """A seat on the line, proven by reading everything once."""
@@ -215,19 +223,27 @@ def _session(source: Modbus, opening: Opening, lane: Lane) -> ModbusSession:
         return Readout(tags, [point for point in points if point.tag in which], source.limits, lane, source.sentinels)
 
     cycles = [
-        CycleTags(one.trigger, at, Trigger(_numbers(points[at]), last.get(one.trigger)), readout(which))
+        CycleTags(one.trigger, at, Trigger(_span(points[at], one.rolls_at), last.get(one.trigger)), readout(which))
         for one in source.block
         for at, which in [(index[one.trigger], {index[name] for name in one.tags})]
     ]
     time = None if source.time_tag is None else index[source.time_tag]
-    pace = Pace(source.every_s, source.pace == "full", time)
+    is_full, tolerance_s = source.pace == "full", source.clock_tolerance_s
+    pace = Pace(source.every_s, is_full, time, None if is_full else Allowance(tolerance_s, tolerance_s))
     return ModbusSession(opening, pace, readout(set(index.values()) - once), cycles)
 
 
-def _numbers(point: Point) -> int:
-    """How many numbers a trigger knows; 0: so many that it never rolls over."""
+def _span(point: Point, rolls_at: int | None) -> Span | None:
+    """What a trigger shows; None: so much that it never rolls over."""
+    if rolls_at is not None:
+        return Span(0, rolls_at)
     if point.type == "bit":
-        return 2
+        return Span(0, 1)
     if point.type == "bits":
-        return 1 << (point.bits[1] - point.bits[0] + 1)
-    return 0 if point.type.startswith("float") else 1 << (16 * point.size - (not point.type.startswith("u")))
+        return Span(0, (1 << (point.bits[1] - point.bits[0] + 1)) - 1)
+    if point.type.startswith("float"):
+        return None
+    if point.type.startswith("u"):
+        return Span(0, (1 << 16 * point.size) - 1)
+    half = 1 << (16 * point.size - 1)
+    return Span(-half, half - 1)

@@ -4,6 +4,8 @@
 * Turns go round (`turns`): one request each. No machine waits longer than one request of each other.
 * A unit that does not answer is left alone after three silences (`breaker.Breaker`). It is probed when nobody else has
   anything to do until the probe is over, and a probe waits no longer than this line's devices have ever needed.
+* A bridge that says that it has heard nothing of a unit (exceptions 10 and 11) says that the unit is silent, and that
+  the line is there. For as long as it took to say so nobody else was heard either: probes take account of it.
 * Three silences in a row of the whole line mean that the line is gone: it is hung up, and opened again by the next.
 * On lines without transaction ids an answer that may come late is made impossible to mistake: see `RtuFraming.resync`.
 """
@@ -29,10 +31,13 @@ _HANG_UP_AFTER: Final = 3
 _LEAST_PROBE_S: Final = 0.02
 _ANSWERS_VARY: Final = 4.0
 """A probe waits this many times the slowest answer seen."""
+_BRIDGES_VARY: Final = 1.2
 _FORGETS: Final = 0.999
 _LOOK_S: Final = 0.01
 _SPOKE: Final = frozenset({"function", "length", "crc"})
 """What says that the device did answer, though not so that it can be used."""
+_NO_TARGET: Final = frozenset({10, 11})
+"""Exceptions of a bridge that did not get through to a unit, or heard nothing of it."""
 _PATIENT_S: Final = 30.0
 """A probe that found no idle moment for so long takes its turn like everybody."""
 _REQUEST_CHARS: Final = 13
@@ -95,8 +100,12 @@ class Bus:
         self._breakers: dict[int, Breaker] = {}
         self._silences = 0
         self._slowest_s = 0.0
+        self._bridge_s = 0.0
+        """What the bridge took at most to find that a unit is silent."""
         self._quiet_since_s = 0.0
         self._mute: set[int] = set()
+        self._reached: set[int] = set()
+        """Units that have answered since a bridge last said that it did not get through to them."""
         self._counted: dict[Dropped, int] = dict(self._framing.dropped)
         self._drops = 0
         self._now: Callable[[], float] = asyncio.get_running_loop().time
@@ -228,6 +237,7 @@ class Bus:
             self._quiet_since_s = self._now()
             if run.answers:
                 self._slowest_s = max(self._slowest_s * _FORGETS**run.answers, run.slowest_s)
+                self._reached |= run.answered
                 for unit in run.answered:
                     self._heard(unit)
         if run.over:
@@ -252,6 +262,7 @@ class Bus:
         """The answer to a request that was sent; `data` has come already, None: nothing was waited for yet."""
         framing, answer, wrong = self._framing, None, ""
         until_s = line.until_s
+        began_s = until_s - timeout_s
         try:
             if data is None:
                 data = await line.read(until_s)
@@ -267,7 +278,11 @@ class Bus:
                 wrong = self._count()
         if answer is None:
             answer = self._not_answered(ask.unit, line, wrong, timeout_s)
+        if answer.exception in _NO_TARGET and self._is_out_of_reach(ask.unit, self._quiet_since_s - began_s):
+            raise Silent(f"{self.place.name}: unit {ask.unit} does not answer its bridge, exception {answer.exception}")
         self._heard(ask.unit)
+        if answer.exception not in _NO_TARGET:
+            self._reached.add(ask.unit)
         return answer
 
     async def _silence_between_frames(self) -> None:
@@ -287,6 +302,17 @@ class Bus:
             return Answer(wrong=wrong)
         self._unanswered(unit, line)
         raise Silent(f"{self.place.name}: unit {unit} gives no answer within {timeout_s:g} s")
+
+    def _is_out_of_reach(self, unit: int, took_s: float) -> bool:
+        """Whether a bridge means the unit, and not one request: the unit has said nothing since it last did so."""
+        self._bridge_s = max(self._bridge_s, took_s)
+        if unit in self._reached:  # some devices call single registers so
+            self._reached.discard(unit)
+            return False
+        self._silences = 0
+        if self._breaker(unit).silent(self._now()):
+            self._tell(unit, 1, "is left alone")
+        return True
 
     def _unanswered(self, unit: int, line: Line) -> None:
         self._silences += 1
@@ -318,7 +344,8 @@ class Bus:
     def _probe_s(self, timeout_s: float) -> float:
         if not self._slowest_s:
             return timeout_s
-        return min(timeout_s, max(_LEAST_PROBE_S, _ANSWERS_VARY * self._slowest_s))
+        least_s = max(_LEAST_PROBE_S, _BRIDGES_VARY * self._bridge_s)
+        return min(timeout_s, max(least_s, _ANSWERS_VARY * self._slowest_s))
 
     def _idle_for(self, span_s: float) -> bool:
         until_s = self._now() + span_s

@@ -110,7 +110,7 @@ def joined(columns: list[npt.NDArray[_T]]) -> npt.NDArray[_T]:
 
 
 def device_time(milliseconds: float) -> int | None:
-    """A device's own time in nanoseconds; None where it cannot be one."""
+    """A device's own time in nanoseconds; None where it cannot be one, as where it is not set or could not be read."""
     if not EARLIEST_NS / 1e6 <= milliseconds <= LATEST_NS / 1e6:
         return None
     whole = int(milliseconds)

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from collectors.buffer import Buffer
+from collectors.device_clock import Allowance, DeviceClock
 from collectors.end_of_cycle import Trigger
 from collectors.modbus_readout import Readout, Said
 from collectors.modbus_scan import Columns, Readings, Reel, Scan, alike, device_time, joined
@@ -28,6 +29,8 @@ from collectors.texts import Texts, clean
 from pipeline import metrics
 from pipeline.errors import Unavailable
 from pipeline.model import (
+    LATEST_NS,
+    UNCERTAIN_BIT,
     Batch,
     Cause,
     Event,
@@ -54,11 +57,13 @@ class Pace:
         every_s: of the grid.
         full: back to back instead.
         time: index of the tag that holds the device's own time, None: the tick.
+        allowance: what that time may be off; None: anything.
     """
 
     every_s: float
     full: bool = False
     time: int | None = None
+    allowance: Allowance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class CycleTags:
 
 
 def remembered(memory: str, what: str) -> list[tuple[Any, int]]:
-    """What the last session wrote down: units `away` with their onset, or the `cycle` values of triggers."""
+    """What the last session wrote down: units `away` and the `clock` with their onset, `cycle` values of triggers."""
     try:
         said = json.loads(memory or "{}")
         pairs = said.get(what, {}).items()
@@ -95,6 +100,8 @@ class ModbusSession:
         self._every = period_ns(pace.every_s)
         self._units = polled.units.union(*(cycle.readout.units for cycle in cycles))
         self._away = {unit: onset for unit, onset in remembered(opening.memory, "away") if unit in self._units}
+        onset_ns = dict(remembered(opening.memory, "clock")).get("wrong", 0)
+        self._device = DeviceClock(opening.asset, pace.allowance or Allowance(), onset_ns)
         self._before: Scan | None = None
         self._numbers_only = not (cycles or self.several or polled.has_words)
         self._later = self._numbers_only and pace.time is None
@@ -107,7 +114,9 @@ class ModbusSession:
 
     def _remember(self) -> str:
         """What the next session has to know, as compact JSON text."""
-        said: dict[str, Any] = {name: last for name, last in (("away", self._away), ("cycle", self._last())) if last}
+        clock = {"wrong": self._device.onset_ns} if self._device.onset_ns else {}
+        kept = (("away", self._away), ("cycle", self._last()), ("clock", clock))
+        said: dict[str, Any] = {name: last for name, last in kept if last}
         return json.dumps(said, separators=(",", ":")) if said else ""
 
     def _last(self) -> dict[str, int]:
@@ -175,11 +184,26 @@ class ModbusSession:
             return scan
         scan.columns = rows = self._rows_of(self._polled, said)
         if self._pace.time is not None:
-            ts_ns = device_time(float(rows.value[np.searchsorted(self._polled.numbers, self._pace.time)]))
+            ts_ns = self._own_time(float(rows.value[np.searchsorted(self._polled.numbers, self._pace.time)]))
             if ts_ns is None:  # the device's clock is not to be believed
-                rows.quality[rows.quality == 0] = Quality.UNCERTAIN
+                rows.quality[rows.quality < UNCERTAIN_BIT] = Quality.UNCERTAIN
             scan.ts_ns = tick_ns if ts_ns is None else ts_ns
+            self._tell_of(scan, self._device.events(self._opening.clock()))
         return scan
+
+    def _own_time(self, milliseconds: float) -> int | None:
+        """The device's own time; None where it is none, or a wrong one."""
+        ts_ns = device_time(milliseconds)
+        if self._pace.allowance is None or not np.isfinite(milliseconds):
+            return ts_ns
+        said_ns = ts_ns if ts_ns is not None else round(min(max(milliseconds * 1e6, 0.0), LATEST_NS))
+        return ts_ns if self._device.believed(said_ns, self._opening.clock()) else None
+
+    def _tell_of(self, scan: Scan, events: Sequence[Event]) -> None:
+        memory = self._remember()
+        scan.events += tuple(events)
+        scan.memory = memory if memory != self._memory else scan.memory
+        self._memory = memory
 
     def _rows_of(self, readout: Readout, said: Said) -> Columns:
         """The rows (n,) of one reading."""
@@ -202,7 +226,7 @@ class ModbusSession:
         events = [*self._texts_of(self._polled, said, scan.ts_ns), *self._silences(said, scan.ts_ns)]
         if said.lost is None:
             for cycle in self._cycles:
-                if quality[cycle.at] or not np.isfinite(raw[cycle.at]):
+                if quality[cycle.at] >= UNCERTAIN_BIT or not np.isfinite(raw[cycle.at]):
                     continue
                 more, rows = await self._end_of_cycle(cycle, int(raw[cycle.at]), scan.ts_ns)
                 events += more
@@ -210,26 +234,30 @@ class ModbusSession:
         if len(columns) > 1:
             parts = [(one.tag, one.value, one.quality) for one in columns]
             scan.columns = Columns(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-        memory = self._remember()
-        scan.events, scan.memory = tuple(events), memory if memory != self._memory else None
-        self._memory = memory
+        self._tell_of(scan, events)
 
     async def _end_of_cycle(self, cycle: CycleTags, now: int, ts_ns: int) -> tuple[list[Event], list[Columns]]:
         before = cycle.trigger.last
-        cycles = cycle.trigger.cycles(now)
-        if not cycles:
-            return [], []
-        read = await cycle.readout.read()
-        if not read.whole:  # the next scan tries again
-            return [], []
+        ended = cycle.trigger.look(now)
+        events = []
+        if ended.reset:
+            events.append(self._of_trigger(cycle, "cycle.reset", ts_ns, {"from": before, "to": now}))
+        read = await cycle.readout.read() if ended.cycles else None
+        is_read = read is not None and read.whole  # else the next scan tries again
+        missed = ended.lost + max(0, ended.cycles - 1 if is_read else 0)
+        if missed:
+            data = {"from": before, "to": now, "missed": missed}
+            events.append(self._of_trigger(cycle, "cycle.missed", ts_ns, data, Severity.WARNING))
+        if read is None or not is_read:
+            return events, []
         cycle.trigger.done(now)
-        events = self._texts_of(cycle.readout, read, ts_ns)
-        if cycles > 1:
-            data = {"trigger": cycle.name, "from": before, "to": now, "missed": cycles - 1}
-            text = f"{cycle.name}: {before} → {now}"
-            asset, kind = self._opening.asset, "cycle.missed"
-            events.append(Event(asset, kind, ts_ns, text, severity=Severity.WARNING, key=cycle.name, data=data))
-        return events, [self._rows_of(cycle.readout, read)]
+        return [*self._texts_of(cycle.readout, read, ts_ns), *events], [self._rows_of(cycle.readout, read)]
+
+    def _of_trigger(
+        self, cycle: CycleTags, kind: str, ts_ns: int, said: dict[str, Any], severity: Severity = Severity.INFO
+    ) -> Event:
+        text, data = f"{cycle.name}: {said['from']} → {said['to']}", {"trigger": cycle.name} | said
+        return Event(self._opening.asset, kind, ts_ns, text, severity=severity, key=cycle.name, data=data)
 
     def _texts_of(self, readout: Readout, said: Said, ts_ns: int) -> list[Event]:
         """What is told in words: strings, and the meaning of numbers."""
@@ -239,7 +267,7 @@ class ModbusSession:
             told += [self._texts.said(self._tags[tag], clean(text), ts_ns) for tag, text in texts]
         raw, quality = readout.numbers_in(said)
         for index, values in readout.meanings:
-            if quality[index] == Quality.GOOD and np.isfinite(raw[index]):
+            if quality[index] < UNCERTAIN_BIT and np.isfinite(raw[index]):
                 number = int(raw[index])
                 told.append(self._texts.said(self._tags[index], values.get(number, str(number)), ts_ns))
         return [event for event in told if event is not None]

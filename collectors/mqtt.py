@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from collectors.device_clock import BACKLOG_S, TOLERANCE_S, Allowance
 from collectors.found import Pattern
 from collectors.mqtt_address import Address, address_of
 from collectors.mqtt_burst import place_of
@@ -54,8 +55,10 @@ class Mqtt(Source):
     """Of numbers; a text is ISO 8601, as 2026-05-01T08:00:00+09:00."""
     time_zone: Zone = "UTC"
     """Of a text that names no zone."""
-    clock_tolerance_s: PositiveFloat | None = None
-    """How far the device's clock may be off; none: whatever is plausible is believed."""
+    clock_tolerance_s: PositiveFloat = TOLERANCE_S
+    """How far the device's clock may be off."""
+    backlog_s: PositiveFloat = BACKLOG_S
+    """How long device and broker may have kept what they say; what is older has a wrong clock."""
     session: Literal["kept", "clean"] = "kept"
     """`kept`: the broker keeps what comes while the gateway is away; `clean`: it forgets us when we leave."""
     max_buffer: PositiveInt = 4000
@@ -144,7 +147,9 @@ async def _open(source: Mqtt, opening: Opening) -> AsyncIterator[MqttSession]:
     watch = Watch(source.silence_s, *((will.topic, will.online, will.offline) if will else ()))
     stamps = Stamps(source.time, source.time_unit, ZoneInfo(source.time_zone))
     routes = Routes(opening.tags, opening.found, source.pattern, source.max_tags)
-    session = MqttSession(opening, routes, stamps, source.clock_tolerance_s, watch, source.max_buffer)
+    session = MqttSession(
+        opening, routes, stamps, Allowance(source.clock_tolerance_s, source.backlog_s), watch, source.max_buffer
+    )
     async with linked(access, session.topics) as link:
         session.link = link
         yield session

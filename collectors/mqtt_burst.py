@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from collectors.bursts import number, numbers, period_ns, plausible, shaped
+from collectors.bursts import number, numbers, period_ns, shaped
+from collectors.device_clock import DeviceClock
 from collectors.payload import NOTHING, TimeUnit, time_of, walk
 from collectors.source import Opening
 from pipeline.errors import BadData
@@ -63,22 +64,29 @@ def place_of(entry: WaveformEntry) -> Place:
 class Bursts:
     """The waveforms of one machine by topic."""
 
-    def __init__(self, opening: Opening, time_unit: TimeUnit) -> None:
+    def __init__(self, opening: Opening, time_unit: TimeUnit, device: DeviceClock) -> None:
         self._asset, self._clock, self._unit = opening.asset, opening.clock, time_unit
+        self._device, self._kept = device, False
         self._by_topic: dict[str, list[tuple[WaveformEntry, Place]]] = {}
         for entry in opening.waveforms:
             place = place_of(entry)
             self._by_topic.setdefault(place.topic, []).append((entry, place))
         self.topics = tuple(self._by_topic)
 
-    def read(self, topic: str, payload: bytes) -> tuple[list[Waveform], bool]:
+    def read(self, topic: str, payload: bytes, *, kept: bool = False) -> tuple[list[Waveform], bool]:
         """The waveforms of a message, and whether every one carries its own time.
+
+        Args:
+            topic: of the message.
+            payload: what it says.
+            kept: it is a retained one, however old.
 
         Raises:
             BadData: the message is not as the address says, or more than a record can carry.
         """
         found: list[Waveform] = []
         own_time = True
+        self._kept = kept
         for entry, place in self._by_topic[topic]:
             if place.form == "json":
                 said = _json(payload)
@@ -118,9 +126,10 @@ class Bursts:
         ts_ns = None
         if owned:
             ts_ns = time_of(said, "iso" if isinstance(said, str) else self._unit)
-        if ts_ns is not None and plausible(ts_ns, now):
+        span_ns = len(columns[0]) * period_ns(entry, period_s)
+        if ts_ns is not None and self._device.believed(ts_ns + span_ns, now, kept=self._kept):
             return shaped(self._asset, entry, ts_ns, period_s, columns), True
-        began = now - len(columns[0]) * period_ns(entry, period_s)
+        began = now - span_ns
         quality = Quality.UNCERTAIN if owned else Quality.GOOD
         return shaped(self._asset, entry, began, period_s, columns, quality), owned
 

@@ -6,6 +6,7 @@
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -59,6 +60,8 @@ class Route:
     topic: str
     key: bytes
     fields: list[Field] = field(default_factory=list)
+    gave_s: float = -math.inf
+    """When it last brought something, on the monotonic clock."""
 
 
 @dataclass(slots=True)
@@ -95,19 +98,26 @@ class Decoder:
         self._time = None if stamps.path is None else stamps.path.split(".")
         self._unit, self._zone = stamps.unit, stamps.zone
         self.said = Said()
+        self._kept = False
 
     def taken(self) -> Said:
         """What was said since the last call."""
         said, self.said = self.said, Said()
         return said
 
-    def read(self, route: Route, payload: bytes) -> bool:
+    def read(self, route: Route, payload: bytes, *, kept: bool = False) -> bool:
         """Reads one message; whether everything in it carries its own time.
+
+        Args:
+            route: of its topic.
+            payload: what it says.
+            kept: it is a retained one, however old.
 
         Raises:
             Unreadable: nothing of it was taken.
         """
         rows, texts = len(self.said.ts_ns), len(self.said.texts)
+        self._kept = kept
         try:
             owned = self._read(route.fields, payload)
         except Unreadable:
@@ -224,7 +234,7 @@ class Decoder:
         if said is NOTHING:
             return _Moment(now, owned=False, good=True)
         ts_ns = time_of(said, self._unit, self._zone)
-        if ts_ns is None or not self._device.believed(ts_ns, now):
+        if ts_ns is None or not self._device.believed(ts_ns, now, kept=self._kept):
             return _Moment(now, owned=True, good=False)
         return _Moment(ts_ns, owned=True, good=True)
 

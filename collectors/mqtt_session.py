@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from collectors.device_clock import DeviceClock
+from collectors.device_clock import Allowance, DeviceClock
 from collectors.mqtt_burst import Bursts
-from collectors.mqtt_decode import MOST_ROWS, Decoder, Said, Unreadable
+from collectors.mqtt_decode import MOST_ROWS, Decoder, Route, Said, Unreadable
 from collectors.mqtt_link import Link
 from collectors.mqtt_packets import Message
 from collectors.mqtt_recent import DIGEST, Recent
@@ -65,7 +65,7 @@ class MqttSession:
         opening: Opening,
         routes: Routes,
         stamps: Stamps,
-        tolerance_s: float | None,
+        allowance: Allowance,
         watch: Watch,
         most: int,
     ) -> None:
@@ -75,9 +75,9 @@ class MqttSession:
         self._recent = Recent(most, memory.get("recent", ""))
         self._texts = Texts(opening.asset, memory.get("texts", {}))
         self._silence = Silence(opening.asset, memory.get("silent", 0))
-        self._device = DeviceClock(opening.asset, tolerance_s, memory.get("clock", 0))
+        self._device = DeviceClock(opening.asset, allowance, memory.get("clock", 0))
         self._decoder = Decoder(opening.asset, opening.clock, stamps, self._device)
-        self._bursts = Bursts(opening, stamps.unit)
+        self._bursts = Bursts(opening, stamps.unit, self._device)
         self._burst_topics = frozenset(self._bursts.topics)
         self.topics = tuple(
             dict.fromkeys([*routes.filters, *self._bursts.topics, *([watch.topic] if watch.topic else [])])
@@ -147,18 +147,24 @@ class MqttSession:
         route = self._routes.route(self._asset, message.topic)
         if route is None:
             return
-        self._heard_s = time.monotonic()
+        now = time.monotonic()
         digest = blake2b(route.key + message.payload, digest_size=DIGEST).digest()
         if self._recent.known(route.key, digest):
+            self._heard_s = now
             metrics.duplicates_refused.labels(self._asset).inc()
             return
         said = self._decoder.said
         rows, texts = len(said.ts_ns), len(said.texts)
         try:
-            own_time = self._decoder.read(route, message.payload)
+            own_time = self._decoder.read(route, message.payload, kept=message.retain)
         except Unreadable as error:
             events.extend(self._note(message, error, "message", error.cause))
             return
+        if len(said.ts_ns) == rows and len(said.texts) == texts:
+            self._barren(route, message, events)
+            return
+        self._heard_s = route.gave_s = now
+        self._alive = self._alive or not message.retain  # nobody knows how old a retained one is
         if own_time:
             self._recent.learn(route.key, digest, again=message.qos > 0)
             self._learned = True
@@ -166,7 +172,16 @@ class MqttSession:
             said.cut(rows, texts)
             metrics.bad_data.labels(self._asset, "retained_without_time").inc()
 
-    _learned = False
+    def _barren(self, route: Route, message: Message, events: list[Event]) -> None:
+        """A message without anything that is listed: counted, and told where its topic brings nothing else either."""
+        if time.monotonic() - route.gave_s < _NOTE_EVERY_S:
+            metrics.bad_data.labels(self._asset, "nothing_found").inc()
+            return
+        wanted = ", ".join(sorted({".".join(one.at.path) for one in route.fields if one.at.path})[:10])
+        error = BadData(f"nothing in it that a tag names ({wanted}); compare the paths of the tags with the message")
+        events.extend(self._note(message, error, "message", "nothing_found"))
+
+    _learned = _alive = False
 
     def _state(self) -> tuple[int, int]:
         return self._silence.onset_ns, self._device.onset_ns
@@ -183,10 +198,10 @@ class MqttSession:
             bodies.append(self._batch(said, told))
         tags = self._routes.tags
         told += [event for i, ts, text in said.texts if (event := self._texts.said(tags[i], text, ts))]
-        if said.ts_ns or said.texts:
-            newest = max(max(said.ts_ns, default=0), max((ts for _, ts, _ in said.texts), default=0))
-            back = self._silence.ends(newest, now)
+        if self._alive:
+            back = self._silence.ends(now)
             events += [back] if back else []
+            self._alive = False
         events += self._device.events(now)
         bodies += [*told, *events]
         events.clear()
@@ -223,7 +238,7 @@ class MqttSession:
         elif said == self._watch.online:
             now = self._clock()
             self._heard_s = time.monotonic()
-            back = self._silence.ends(now, now)
+            back = self._silence.ends(now)
             if back is not None:
                 yield Reading((back,), memory=self._memory())
         else:
@@ -245,7 +260,7 @@ class MqttSession:
                 metrics.duplicates_refused.labels(self._asset).inc()
                 continue
             try:
-                found, own_time = self._bursts.read(message.topic, message.payload)
+                found, own_time = self._bursts.read(message.topic, message.payload, kept=message.retain)
             except BadData as error:
                 part.extend(self._note(message, error, "waveform", "waveform"))
                 continue

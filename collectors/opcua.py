@@ -12,10 +12,11 @@ from typing import Final, Literal
 from asyncua.ua.uaerrors import UaError
 from pydantic import PositiveFloat
 
+from collectors.device_clock import TOLERANCE_S, Allowance
 from collectors.opcua_burst import nodes_of
 from collectors.opcua_items import check_node, part_of
 from collectors.opcua_security import CarefulClient, Door, Security, moment
-from collectors.opcua_session import OpcUaSession
+from collectors.opcua_session import OpcUaSession, Wishes
 from collectors.source import Arrival, Opening, Source
 from collectors.stopping import ended
 from pipeline.errors import Unavailable
@@ -38,6 +39,11 @@ class OpcUa(Source):
     """What the server has kept of an outage is asked for, or left there."""
     history_s: PositiveFloat = 604_800.0
     """Of a longer outage only so much, the newest part, is asked for; a week."""
+    clock_tolerance_s: PositiveFloat = TOLERANCE_S
+    """How far source times may be off."""
+    backlog_s: PositiveFloat = 3600.0
+    """How long the server may have kept a change before it reports it; what is older has a wrong clock. An hour: it
+    holds some ten values of a tag back while nobody takes them."""
     security: Security = Security(policy="None")
     """None: readable messages, anonymous."""
 
@@ -53,7 +59,7 @@ class OpcUa(Source):
 
     @property
     def keeps_back(self) -> bool:
-        """A server is told the dead band."""
+        """A server is told the dead band; of limits it knows nothing."""
         return True
 
     def on_demand(self, tags: Sequence[Tag]) -> frozenset[str]:
@@ -105,13 +111,17 @@ async def connected(source: OpcUa, client_id: str, asset: str, now_ns: int) -> A
 async def _open(source: OpcUa, opening: Opening) -> AsyncIterator[OpcUaSession]:
     async with connected(source, opening.client_id, opening.asset, opening.clock()) as client:
         history_s = source.history_s if source.history == "fill" else None
-        session = OpcUaSession(source.url, source.every_s, opening, client, notifier=source.alarms, history_s=history_s)
+        allowance = Allowance(source.clock_tolerance_s, source.backlog_s)
+        wishes = Wishes(source.url, source.every_s, allowance, source.alarms, history_s)
+        session = OpcUaSession(wishes, opening, client)
         with as_unavailable(source.url):
             await session.subscribe()
         mending = asyncio.create_task(session.mend(), name=f"history {opening.asset}")
+        watching = asyncio.create_task(session.watch(), name=f"watch {opening.asset}")
         try:
             yield session
         finally:
+            await ended(watching)
             await ended(mending)
 
 

@@ -14,7 +14,8 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 
-from collectors.opcua_values import time_of
+from collectors.device_clock import DeviceClock
+from collectors.opcua_values import stamp_of
 from collectors.texts import clean
 from pipeline import metrics
 from pipeline.model import Event, Phase, Severity
@@ -71,8 +72,8 @@ class Said:
 class Alarms:
     """Which conditions are active: `active` holds their onsets, int nanoseconds UTC, and is kept by who asks."""
 
-    def __init__(self, asset: str, active: dict[str, int]) -> None:
-        self._asset, self.active = asset, active
+    def __init__(self, asset: str, active: dict[str, int], device: DeviceClock) -> None:
+        self._asset, self.active, self._device = asset, active, device
 
     def said(self, fields: Sequence[Any], now_ns: int) -> Event | None:
         """The event of a notification; None where it says nothing new."""
@@ -82,7 +83,8 @@ class Alarms:
             metrics.bad_data.labels(self._asset, "event_queue_overflow").inc()
             return None
         stamped = stamp if isinstance(stamp, datetime) else None
-        ts_ns, _ = time_of(ua.DataValue(SourceTimestamp=stamped), now_ns)  # type: ignore[arg-type]
+        own_ns = stamp_of(ua.DataValue(SourceTimestamp=stamped))  # type: ignore[arg-type]
+        ts_ns = own_ns if own_ns is not None and self._device.believed(own_ns, now_ns, kept=True) else now_ns
         text = clean(str(getattr(message, "Text", message) or ""))
         rank = int(severity or 0)
         data = {"source": clean(str(source or "")), "severity": rank}

@@ -2,6 +2,7 @@
 
 * Channels of one burst belong together by their source time.
 * What stays incomplete when a later burst is complete is refused with the name of the channel that did not come.
+* A burst whose time is not believed ended when it came, and is UNCERTAIN.
 """
 
 import re
@@ -13,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from asyncua import ua
 
-from collectors.bursts import check_size, refused, shaped
+from collectors.bursts import check_size, period_ns, refused, shaped
+from collectors.device_clock import DeviceClock
 from collectors.source import Opening
 from pipeline.errors import BadData
-from pipeline.model import BAD_BIT, Event, Waveform
+from pipeline.model import BAD_BIT, Event, Quality, Waveform
 from pipeline.plant import WaveformEntry
 
 _ADDRESS: Final = re.compile(r"(?P<node>.*?)\s*(?:\b(?P<unit>period_s|period_ms|period_us)=(?P<period>.+))?", re.DOTALL)
@@ -80,14 +82,20 @@ def nodes_of(waveforms: Sequence[WaveformEntry]) -> tuple[Node, ...]:
 class Assembly:
     """Puts the arrays of one machine together."""
 
-    def __init__(self, opening: Opening) -> None:
+    def __init__(self, opening: Opening, device: DeviceClock) -> None:
         self._asset, self._clock, self._entries = opening.asset, opening.clock, opening.waveforms
+        self._device = device
+        self._moved: dict[tuple[str, int], int] = {}
         self.nodes = nodes_of(opening.waveforms)
         self._periods: dict[int, float] = {}
         self._waiting: list[dict[int, dict[int, Array]]] = [{} for _ in opening.waveforms]
 
-    def hear(self, place: int, said: ua.DataValue, ts_ns: int, *, plausible: bool) -> Iterator[Waveform | Event]:
-        """What comes of one notification of `nodes[place]`."""
+    def source_ns(self, one: Waveform) -> int:
+        """What the server called the time of a burst that it brought; asked once."""
+        return self._moved.pop((one.name, one.ts_ns), one.ts_ns)
+
+    def hear(self, place: int, said: ua.DataValue, ts_ns: int) -> Iterator[Waveform | Event]:
+        """What comes of one notification of `nodes[place]`, whose time the server calls `ts_ns`."""
         node = self.nodes[place]
         entry = self._entries[node.entry]
         try:
@@ -97,7 +105,6 @@ class Assembly:
             if node.unit_s is not None:
                 self._periods[node.entry] = float(array.reshape(-1)[0]) * node.unit_s
                 return
-            _check_time(node, plausible=plausible)
             if node.channel is None:
                 check_size(entry, array.size // len(entry.channel))
                 yield self._shaped(node.entry, ts_ns, list(_columns(array, len(entry.channel), node.label)))
@@ -128,12 +135,12 @@ class Assembly:
             yield self._shaped(index, ts_ns, [columns[place] for place in range(len(entry.channel))])
 
     def _shaped(self, index: int, ts_ns: int, columns: Sequence[Array]) -> Waveform:
-        return shaped(self._asset, self._entries[index], ts_ns, self._periods.get(index), columns)
-
-
-def _check_time(node: Node, *, plausible: bool) -> None:
-    if not plausible:
-        raise BadData(f"{node.label}: no time that can be believed; check the server's clock")
+        entry, period_s, now = self._entries[index], self._periods.get(index), self._clock()
+        span_ns = len(columns[0]) * period_ns(entry, period_s)
+        if self._device.believed(ts_ns + span_ns, now, kept=True):  # the first may be of long ago
+            return shaped(self._asset, entry, ts_ns, period_s, columns)
+        self._moved[entry.name, now - span_ns] = ts_ns
+        return shaped(self._asset, entry, now - span_ns, period_s, columns, Quality.UNCERTAIN)
 
 
 def _array(said: ua.DataValue, label: str) -> Array:

@@ -1,13 +1,14 @@
 """Which nodes of an OPC UA server are monitored, how often and with what filter; see opcua.md.
 
 * An address is a node id, for a tag optionally followed by the way into its value: ` element=2`, ` field=Spot.Force`.
-* Sampling and deadband are the server's business: nothing that it reports is filtered here.
+* Sampling is the server's business, and so is the deadband of a tag without limits; one with limits is filtered here,
+  because a server's filter knows nothing of them (see deadband.md).
 * It is asked to look twice in a tag's interval: a server that looks by a timer just as often as the value changes is
   now and then a moment too late, and what it did not see in time it never reports.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -165,14 +166,23 @@ def queue_of(every_s: float, publishing_s: float) -> int:
     return 10 + min(_LONGEST_QUEUE, round(looks))
 
 
-def filter_of(tag: Tag | None) -> ua.DataChangeFilter | None:
-    """The deadband of a tag, in the server's numbers; for a burst (None) every stamp."""
+def asked_of(tag: Tag, filtered: Container[str]) -> float:
+    """The deadband that the server is asked for, in its numbers; 0: none, or it is `filtered` here."""
+    if tag.deadband is None or tag.name in filtered:
+        return 0.0
+    of_current = 1.0 if tag.loop is None else 16.0 / abs(tag.loop[1] - tag.loop[0])
+    return band_of(tag) * of_current / abs(tag.scale)
+
+
+def filter_of(tag: Tag | None, filtered: Container[str] = ()) -> ua.DataChangeFilter | None:
+    """What of a tag's changes the server keeps back; of a burst (None) it reports every stamp."""
     if tag is None:
         return _RESTAMPED
-    if tag.deadband is None:
+    band = asked_of(tag, filtered)
+    if not band:
         return None
     return ua.DataChangeFilter(
         Trigger=ua.DataChangeTrigger.StatusValue,
         DeadbandType=ua.UInt32(ua.DeadbandType.Absolute),
-        DeadbandValue=band_of(tag) / abs(tag.scale),
+        DeadbandValue=band,
     )

@@ -66,15 +66,18 @@ class Rows:
     tag: list[int] = field(default_factory=list)
     raw: list[float] = field(default_factory=list)
     quality: list[int] = field(default_factory=list)
+    believed: list[bool] = field(default_factory=list)
+    """Whether the time is the server's own."""
     holes: list[Hole] = field(default_factory=list)
     """Before them."""
 
-    def add(self, ts_ns: int, tag: int, raw: float, quality: int) -> None:
+    def add(self, ts_ns: int, tag: int, raw: float, quality: int, *, believed: bool = False) -> None:
         """One more row."""
         self.ts_ns.append(ts_ns)
         self.tag.append(tag)
         self.raw.append(raw)
         self.quality.append(quality)
+        self.believed.append(believed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class Text:
     tag: int
     ts_ns: int
     text: str
+    believed: bool
 
 
 class Memory:
@@ -95,10 +99,13 @@ class Memory:
         self.refused: dict[str, int] = {}
         self.holes: list[Hole] = []
         self.heard_ns = 0
+        self.clock_ns = 0
+        """Since when its clock has been wrong."""
         said = json.loads(text) if text else {}
         self.bursts: dict[str, int] = said.get("bursts", {})
         self.texts: dict[str, str] = said.get("texts", {})
         self.alarms: dict[str, int] = said.get("alarms", {})
+        self.clock_ns = int(said.get("clock", 0))
         if said.get("tags") == self._names:
             self.last = np.frombuffer(zlib.decompress(base64.b64decode(said["last"])), "<i8").astype(np.int64)
             self.refused = said["refused"]
@@ -111,21 +118,28 @@ class Memory:
         said: dict[str, Any] = {"tags": self._names, "last": last, "refused": self.refused}
         more: dict[str, Any] = {"bursts": self.bursts, "texts": self.texts, "alarms": self.alarms}
         more["holes"] = [hole.parts() for hole in self.holes[-_HOLES:]]
-        more["heard"] = self.heard_ns
+        more |= {"heard": self.heard_ns, "clock": self.clock_ns}
         said |= {key: kept for key, kept in more.items() if kept}
         return json.dumps(said, separators=(",", ":"))
 
 
-def time_of(said: ua.DataValue, now_ns: int) -> tuple[int, bool]:
-    """Source time, else server time, else the gateway's; and whether it could be believed."""
+def stamp_of(said: ua.DataValue) -> int | None:
+    """Source time, else server time; None where there is neither."""
     stamps: tuple[Any, Any] = (said.SourceTimestamp, said.ServerTimestamp)
     for stamp in stamps:
         if stamp is None or stamp.year <= 1601:  # FILETIME zero means "none"
             continue
         aware = stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
-        ts_ns = (aware - _EPOCH) // _MICROSECOND * 1000
-        return (ts_ns, True) if plausible(ts_ns, now_ns) else (now_ns, False)
-    return now_ns, True
+        return int((aware - _EPOCH) // _MICROSECOND * 1000)
+    return None
+
+
+def time_of(said: ua.DataValue, now_ns: int) -> tuple[int, bool]:
+    """Source time, else server time, else the gateway's; and whether it could be a time."""
+    ts_ns = stamp_of(said)
+    if ts_ns is None:
+        return now_ns, True
+    return (ts_ns, True) if plausible(ts_ns, now_ns) else (now_ns, False)
 
 
 def value_of(said: ua.DataValue, part: Part, structures: Structures = _NONE_KNOWN) -> tuple[float, int] | str:

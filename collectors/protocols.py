@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from collectors.deadband import filtered
 from collectors.files import Files
 from collectors.modbus import Modbus
 from collectors.mqtt import Mqtt
@@ -35,6 +36,9 @@ class MachineFile(Machine[AnySource]):
                 raise ValueError(
                     f"tag {tag.name!r}: what is a text, or is read once a cycle, has no deadband: every one counts"
                 )
-            if tag.heartbeat_s is not None and self.source.keeps_back:
-                raise ValueError(f"tag {tag.name!r}: its server keeps back what is no news, and knows no heartbeat_s")
+            if tag.heartbeat_s is not None and not filtered(self.source, (tag,), self.detector):
+                raise ValueError(
+                    f"tag {tag.name!r}: it has no limits, so its server keeps back what is no news, and knows no "
+                    "heartbeat_s; give it a range, or remove heartbeat_s"
+                )
         return self

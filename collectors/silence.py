@@ -2,7 +2,8 @@
 
 * UNCERTAIN_NO_COMMUNICATION_LAST_USABLE with the last good value of this session, else BAD_NO_COMMUNICATION.
 * Once an absence, over restarts and reconnects too: `onset_ns` is remembered with the rows.
-* An event `device.silent` is raised and, when something newer is heard, cleared under the same id.
+* An event `device.silent` is raised and, when something is heard, cleared under the same id. What counts is that it
+  arrives, whatever its time says: the clock of the device may be wrong.
 """
 
 from typing import Final
@@ -60,9 +61,9 @@ class Silence:
         self._last[:] = np.nan
         return rows, self._event(Phase.RAISED, now_ns, cause, {"cause": cause})
 
-    def ends(self, ts_ns: int, now_ns: int) -> Event | None:
-        """The end of an absence, when something of `ts_ns` is heard; None where there was none, or it is older."""
-        if not self.onset_ns or ts_ns < self.onset_ns:
+    def ends(self, now_ns: int) -> Event | None:
+        """The end of an absence: the device says something that is not known to be old. None: there was none."""
+        if not self.onset_ns:
             return None
         away_s = max(0, now_ns - self.onset_ns) / 1e9
         event = self._event(Phase.CLEARED, now_ns, f"{away_s:.1f} s", {"away_s": round(away_s, 3)})

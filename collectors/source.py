@@ -103,6 +103,7 @@ class Opening:
         memory: the session's last durable `Reading.memory`, "" after a first start.
         waveforms: the bursts that this session is to bring.
         found: tags that sessions before have found, behind `tags`.
+        filtered: names of the tags with a dead band that is the gateway's business, even where a device could filter.
     """
 
     asset: str
@@ -112,6 +113,7 @@ class Opening:
     memory: str = ""
     waveforms: tuple[WaveformEntry, ...] = ()
     found: tuple[Tag, ...] = ()
+    filtered: frozenset[str] = frozenset()
 
 
 class Source(SourceSettings):
@@ -133,7 +135,7 @@ class Source(SourceSettings):
 
     @property
     def keeps_back(self) -> bool:
-        """Whether the device itself keeps back what is within the tags' dead bands."""
+        """Whether the device itself keeps back what is within the dead band of a tag without limits."""
         return False
 
     def unbanded(self, tags: Sequence[Tag]) -> frozenset[str]:

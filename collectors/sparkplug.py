@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from collectors.device_clock import BACKLOG_S, TOLERANCE_S, Allowance
 from collectors.mqtt_link import Access, linked
 from collectors.mqtt_packets import Will
 from collectors.mqtt_tls import Tls
@@ -48,8 +49,10 @@ class Sparkplug(Source):
     """`all`: what is born and not listed becomes a tag, too."""
     max_tags: Annotated[int, Field(ge=1, le=10_000)] = 1000
     """How many tags births may bring."""
-    clock_tolerance_s: PositiveFloat | None = None
-    """How far the node's clock may be off; none: whatever is plausible is believed."""
+    clock_tolerance_s: PositiveFloat = TOLERANCE_S
+    """How far the node's clock may be off."""
+    backlog_s: PositiveFloat = BACKLOG_S
+    """How long it may have kept what it does not call historical; what is older has a wrong clock."""
     max_buffer: PositiveInt = 4000
     """Messages held in memory; full means: the broker waits."""
     ask_rebirth: bool = False
@@ -127,7 +130,7 @@ async def _open(source: Sparkplug, opening: Opening) -> AsyncIterator[SparkplugS
         source.edge,
         source.device,
         source.max_tags if source.finds else 0,
-        source.clock_tolerance_s,
+        Allowance(source.clock_tolerance_s, source.backlog_s),
         source.ask_rebirth,
         source.host_id,
         _state(since_ms, online=True),

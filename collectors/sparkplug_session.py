@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from collectors.device_clock import DeviceClock
+from collectors.device_clock import Allowance, DeviceClock
 from collectors.found import Finder, plain_name
 from collectors.mqtt_link import Link
 from collectors.mqtt_packets import Message
@@ -49,7 +49,7 @@ class Wishes:
     edge: str
     device: str
     max_tags: int
-    tolerance_s: float | None
+    allowance: Allowance
     ask_rebirth: bool
     host_id: str = ""
     state: bytes = b""
@@ -84,7 +84,7 @@ class SparkplugSession:
         self._asset, self._clock, self._wishes = opening.asset, opening.clock, wishes
         memory = _remembered(opening.memory)
         self._texts = Texts(opening.asset, memory.get("texts", {}))
-        self._device_clock = DeviceClock(opening.asset, wishes.tolerance_s, memory.get("clock", 0))
+        self._device_clock = DeviceClock(opening.asset, wishes.allowance, memory.get("clock", 0))
         self._silent = {key: Silence(opening.asset, ns, key) for key, ns in memory.get("silent", {}).items()}
         self._finder = Finder(opening.tags, opening.found, max(wishes.max_tags, len(opening.found)))
         self._listed = len(opening.tags)
@@ -175,7 +175,7 @@ class SparkplugSession:
         if heard.born is not None:
             self._born(heard.born, columns)
         for told in heard.values:
-            self._value(told, columns)
+            self._value(told, columns, born=heard.born is not None)
         if heard.dead:
             # With the node all of its devices, those too whose birth came before this session.
             everybody = self._of if "" in heard.dead else ()
@@ -199,7 +199,7 @@ class SparkplugSession:
     def _born(self, device: str, columns: _Columns) -> None:
         now = self._clock()
         silence = self._silent.get(device)
-        back = silence.ends(now, now) if silence else None
+        back = silence.ends(now) if silence else None
         columns.bodies += [back] if back else []
         born = self._node.metrics(device)
         for tag in (self._finder.tags[i] for i in self._of.get(device, ()) if i < self._listed):
@@ -244,21 +244,21 @@ class SparkplugSession:
 
     # ---- values ----
 
-    def _value(self, told: Told, columns: _Columns) -> None:
+    def _value(self, told: Told, columns: _Columns, *, born: bool) -> None:
         i = self._index.get((told.device, told.metric.name))
         if told.metric.datatype in TEXTS or (i is not None and i in self._wordy):
-            self._text(told, i, columns)
+            self._text(told, i, columns, born=born)
             return
         if i is None:
             return
-        ts_ns, good = self._when(told)
+        ts_ns, good = self._when(told, born=born)
         columns.ts_ns.append(ts_ns)
         columns.tag.append(i)
         columns.raw.append(math.nan if told.value is None else float(told.value))
         columns.quality.append(_quality(told, good=good))
         columns.old.append(told.is_historical)
 
-    def _text(self, told: Told, i: int | None, columns: _Columns) -> None:
+    def _text(self, told: Told, i: int | None, columns: _Columns, *, born: bool) -> None:
         if i is not None:
             self._wordy.add(i)
         elif not self._wishes.max_tags:
@@ -267,7 +267,7 @@ class SparkplugSession:
         if not text or not told.is_sure:  # a wrong lot is worse than none, and the next birth says it again
             return
         tag = self._finder.tags[i] if i is not None else _tag_of(told.device, told.metric)
-        ts_ns, _ = self._when(told)
+        ts_ns, _ = self._when(told, born=born)
         if tag is None:
             self._count("no_name")
         elif told.is_historical:
@@ -276,12 +276,13 @@ class SparkplugSession:
             event = self._texts.said(tag, text, ts_ns)
             columns.bodies += [event] if event else []
 
-    def _when(self, told: Told) -> tuple[int, bool]:
+    def _when(self, told: Told, *, born: bool) -> tuple[int, bool]:
+        """Its time, and whether it could be believed; a birth tells values that may have stood for long."""
         now = self._clock()
         if told.timestamp is None:
             return now, True
         ts_ns = told.timestamp * 1_000_000
-        believed = self._device_clock.believed(ts_ns, now)
+        believed = self._device_clock.believed(ts_ns, now, kept=born or told.is_historical)
         return (ts_ns, True) if believed else (now, False)
 
     def _flush(self, columns: _Columns) -> None:

@@ -54,13 +54,13 @@ class Texts:
         return Event(self._asset, kind, ts_ns, text, key=tag.name, data={"value": text})
 
     def of_numbers(self, tags: Sequence[Tag], tag: Indices, raw: Floats, ts_ns: Sequence[int]) -> list[Event]:
-        """The events of numbers that have a meaning in their tag's `values`; rows (n,), some of which may be such."""
+        """The events of numbers of tags with `values`: the word of each, else the number itself; rows (n,)."""
         worded = np.array([bool(one.values) for one in tags], bool)[tag] & np.isfinite(raw)
         events = []
         for i in np.flatnonzero(worded).tolist():
             one, number = tags[tag[i]], float(raw[i])
-            text = one.values.get(int(number)) if number.is_integer() else None
-            event = self.said(one, clean(text), ts_ns[i]) if text else None
+            text = one.values.get(int(number), "") if number.is_integer() else ""
+            event = self.said(one, clean(text) or f"{number:.15g}", ts_ns[i])
             events += [event] if event else []
         return events
 

@@ -117,7 +117,7 @@ class Tag(Frozen):
     deadband: Annotated[float | str, PlainValidator(_deadband)] | None = None
     """Changes up to this, in `unit` or as "1 %" of `range`, give no row; none: every reading does."""
     heartbeat_s: PositiveFloat | None = None
-    """With a deadband a row comes at least this often whatever it says; none: every minute. Not for OPC UA."""
+    """With a deadband one row at least this often; none: every minute. Not where a server filters."""
     loop: tuple[FiniteFloat, FiniteFloat] | None = None
     """The tag's value at 4 mA and at 20 mA; raw · scale + offset is then the current in mA, judged by NAMUR NE 43."""
     sentinels: tuple[int, ...] | None = None

@@ -3,13 +3,14 @@
 import asyncio
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.bench import modbus_line
-from tests.chaos.watched import Clock, Outcome, repeated
+from tests.chaos.watched import NEAR_S, NINE_HOURS_MS, Clock, Outcome, repeated
 from tests.collectors.devices import RawModbus, machine, serving
 from tests.support.modbus_server import ModbusServer
 from tests.support.proxy import Proxy
@@ -117,15 +118,34 @@ async def dead_slave(times: int, _: Path) -> Outcome:
     return outcome
 
 
+async def dead_behind_bridge(times: int, _: Path) -> Outcome:
+    """Likewise, where a bridge says of the dead one that it heard nothing, and nobody is heard meanwhile."""
+    every_s = 1.0
+    shares = await modbus_line.jitter_behind_a_bridge(20.0 if times > 5 else 4.0, every_s, modbus_line.DEAD)
+    outcome = Outcome("Modbus", "one slave of ten dead behind a bridge", noticed_most_s=0.05 * every_s)
+    outcome.noticed_s = [float(np.percentile(shares, 99)) * every_s]
+    outcome.remark = "p99 jitter of the other nine, period 1 s"
+    return outcome
+
+
 async def clock_lost(times: int, _: Path) -> Outcome:
     """The device's own time says 2000-01-01 for a while."""
-    outcome, one = Outcome("Modbus", "device clock 2000-01-01"), device()
+    return await _clock("device clock 2000-01-01", lambda: 946_684_800_000, times)
+
+
+async def clock_local(times: int, _: Path) -> Outcome:
+    """It says Korean time for a while and means UTC."""
+    return await _clock("device clock nine hours ahead", lambda: time.time_ns() // 1_000_000 + NINE_HOURS_MS, times)
+
+
+async def _clock(name: str, wrong_ms: Callable[[], int], times: int) -> Outcome:
+    outcome, one = Outcome("Modbus", name, near_s=NEAR_S), device()
     addresses = [{"address": "holding:0"}, {"name": "now", "address": "holding:100:uint64", "unit": "ms"}]
     lost = False
 
     async def tick() -> None:
         while True:
-            now_ms = 946_684_800_000 if lost else time.time_ns() // 1_000_000
+            now_ms = wrong_ms() if lost else time.time_ns() // 1_000_000
             for i, word in enumerate(struct.unpack(">4H", struct.pack(">Q", now_ms))):
                 one.words["holding", 100 + i] = word
             await asyncio.sleep(0.02)
@@ -160,4 +180,14 @@ async def weekend(times: int, _: Path) -> Outcome:
         return await repeated(outcome, reader(link.port), leave, min(times, 3), clock)
 
 
-ALL = (restarted, half_open, mangled, wrong_transaction, dead_slave, clock_lost, weekend)
+ALL = (
+    restarted,
+    half_open,
+    mangled,
+    wrong_transaction,
+    dead_slave,
+    dead_behind_bridge,
+    clock_lost,
+    clock_local,
+    weekend,
+)

@@ -12,7 +12,7 @@ from typing import Any
 import aiomqtt
 
 from rootdx.embedded import Broker
-from tests.chaos.watched import Clock, Outcome, recovered, repeated, watched
+from tests.chaos.watched import NEAR_S, NINE_HOURS_MS, Clock, Outcome, recovered, repeated, watched
 from tests.collectors.devices import machine
 from tests.support.edge_node import EDGE, EdgeNode
 from tests.support.proxy import Proxy
@@ -85,16 +85,23 @@ async def half_open(times: int, folder: Path) -> Outcome:
 
 
 async def clock_lost(times: int, folder: Path) -> Outcome:
+    return await _clock("device clock 2000-01-01", lambda: 946_684_800_000, times, folder)
+
+
+async def clock_local(times: int, folder: Path) -> Outcome:
+    return await _clock("device clock nine hours ahead", lambda: _now_ms() + NINE_HOURS_MS, times, folder)
+
+
+async def _clock(name: str, wrong_ms: Callable[[], int], times: int, folder: Path) -> Outcome:
     async with a_device(folder) as (_, publisher, link):
 
         async def lose() -> None:
-            real, publisher.now_ms = publisher.now_ms, lambda: 946_684_800_000
+            real, publisher.now_ms = publisher.now_ms, wrong_ms
             await asyncio.sleep(1.0)
             publisher.now_ms = real
 
-        return await repeated(
-            Outcome("MQTT", "device clock 2000-01-01"), reader(link.port, publisher), lose, min(times, 5)
-        )
+        outcome = Outcome("MQTT", name, near_s=NEAR_S)
+        return await repeated(outcome, reader(link.port, publisher), lose, min(times, 5))
 
 
 async def weekend(times: int, folder: Path) -> Outcome:
@@ -185,4 +192,4 @@ async def edge_restarted(times: int, folder: Path) -> Outcome:
     return outcome
 
 
-ALL = (restarted, half_open, clock_lost, weekend, birth_lost, edge_restarted)
+ALL = (restarted, half_open, clock_lost, clock_local, weekend, birth_lost, edge_restarted)

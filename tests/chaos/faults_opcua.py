@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pipeline.model import Phase
-from tests.chaos.watched import RECOVER_S, Clock, Outcome, recovered, repeated, watched
+from tests.chaos.watched import NEAR_S, NINE_HOURS_MS, RECOVER_S, Clock, Outcome, recovered, repeated, watched
 from tests.collectors.devices import MemorySpool, machine
 from tests.collectors.test_opcua_security import guarded, secured
 from tests.support.proxy import Proxy
@@ -120,12 +120,20 @@ async def dropped(times: int, folder: Path) -> Outcome:
 
 
 async def clock_lost(times: int, folder: Path) -> Outcome:
-    outcome = Outcome("OPC UA", "device clock 2000-01-01")
+    back = datetime(2000, 1, 1, tzinfo=UTC) - datetime.now(UTC)
+    return await _clock("device clock 2000-01-01", round(back / timedelta(milliseconds=1)), times, folder)
+
+
+async def clock_local(times: int, folder: Path) -> Outcome:
+    return await _clock("device clock nine hours ahead", NINE_HOURS_MS, times, folder)
+
+
+async def _clock(name: str, off_ms: int, times: int, folder: Path) -> Outcome:
+    outcome = Outcome("OPC UA", name, near_s=NEAR_S)
     async with a_line(folder) as (line, link):
 
         async def lose() -> None:
-            back = datetime(2000, 1, 1, tzinfo=UTC) - datetime.now(UTC)
-            await line.tell(f"shift {round(back / timedelta(milliseconds=1))}", "shifted")
+            await line.tell(f"shift {off_ms}", "shifted")
             await asyncio.sleep(1.0)
             await line.tell("shift 0", "shifted")
 
@@ -179,4 +187,4 @@ def _cleared(spool: MemorySpool) -> int:
     return sum(event.phase is Phase.CLEARED for event in spool.events("device.unreachable"))
 
 
-ALL = (restarted, renumbered, half_open, dropped, clock_lost, weekend, expired)
+ALL = (restarted, renumbered, half_open, dropped, clock_lost, clock_local, weekend, expired)

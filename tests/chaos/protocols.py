@@ -79,7 +79,8 @@ def table_of(outcomes: Sequence[Outcome]) -> Table:
         cells = (str(len(one.recovered_s)), middle, worst, f"{one.rows:,}", missing, str(one.difference))
         slow = any(took > RECOVER_S for took in one.recovered_s)
         late = any(took > one.noticed_most_s for took in one.noticed_s)
-        bad = slow or late or one.difference or one.leaked
+        bad = slow or late or one.difference or one.leaked or one.misplaced
+        remark += f"; {one.misplaced} good rows at a wrong time" if one.misplaced else ""
         table.add_row(one.protocol, one.fault, *cells, str(len(one.leaked)), remark, style="red" if bad else "")
     return table
 
@@ -100,6 +101,8 @@ def rows_of(outcomes: Sequence[Outcome]) -> list[Row]:
             most = round(max(one.noticed_s), 4)
             rows.append(Row(f"{name}: {one.remark}", most, "s", f"≤ {one.noticed_most_s:g}", None, None))
         rows.append(Row(f"{name}: expected - stored - missing", one.difference, "rows", 0, 0, None))
+        if one.near_s:
+            rows.append(Row(f"{name}: good rows more than {one.near_s:g} s off", one.misplaced, "rows", 0, 0, None))
         rows.append(Row(f"{name}: tasks leaked", len(one.leaked), "1", 0, 0, None))
     return rows
 

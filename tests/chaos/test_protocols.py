@@ -20,3 +20,4 @@ async def test_after_a_fault_there_is_data_again_nothing_is_leaked_and_the_books
     )
     assert outcome.difference == 0
     assert not outcome.leaked
+    assert not outcome.misplaced

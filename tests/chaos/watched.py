@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from collectors.collector import Collector
-from pipeline.model import BAD_BIT, CAUSES, Batch
+from pipeline.model import BAD_BIT, CAUSES, UNCERTAIN_BIT, Batch
 from tests.collectors.devices import ASSET, MemorySpool, stopped
 
+NINE_HOURS_MS = 9 * 3_600_000
+"""By which a Korean clock is ahead of what its device calls UTC."""
+NEAR_S = 600.0
+"""A trial takes less; no good row may lie further off."""
 RECOVER_S = 5.0
 """Wanted: data again within this time of the device being back."""
 _PATIENCE_S = 120.0
@@ -27,6 +31,7 @@ class Outcome:
         noticed_s: what the fault is about, where it is not that: seconds, against `noticed_most_s`.
         difference: rows expected - stored - missing.
         leaked: names of tasks that outlived the collector.
+        misplaced: good rows whose time is further off than `near_s`; where that is 0, nobody looks.
     """
 
     protocol: str
@@ -39,6 +44,8 @@ class Outcome:
     missing: dict[str, int] = field(default_factory=dict)
     leaked: list[str] = field(default_factory=list)
     remark: str = ""
+    near_s: float = 0.0
+    misplaced: int = 0
 
     @property
     def difference(self) -> int:
@@ -61,6 +68,14 @@ def has_good(spool: MemorySpool, mark: int) -> bool:
     return any((batch.quality < BAD_BIT).any() for batch in later)
 
 
+def misplaced(spool: MemorySpool, near_s: float) -> int:
+    """Rows that are called good and whose time is further from now than that; those that are not carry a flag."""
+    now, most = time.time_ns(), round(near_s * 1e9)
+    return sum(
+        int(((batch.quality < UNCERTAIN_BIT) & (abs(batch.ts_ns - now) > most)).sum()) for batch in spool.batches
+    )
+
+
 @contextlib.asynccontextmanager
 async def watched(outcome: Outcome, one: Any, clock: Callable[[], int] = time.time_ns) -> AsyncIterator[MemorySpool]:
     """A collector on the machine; at the end its books and what it left behind go into `outcome`."""
@@ -71,6 +86,8 @@ async def watched(outcome: Outcome, one: Any, clock: Callable[[], int] = time.ti
         yield spool
     finally:
         await stopped(task)
+    if outcome.near_s:
+        outcome.misplaced += misplaced(spool, outcome.near_s)
     outcome.rows += spool.rows()
     outcome.expected += spool.expected()
     for cause in CAUSES:

@@ -174,6 +174,52 @@ async def serving(device: RawModbus, port: int = 0) -> AsyncIterator[int]:
         await asyncio.sleep(0.01)  # the handlers see their ends
 
 
+@dataclass
+class Bridge:
+    """A Modbus TCP bridge to slaves on one serial bus: one request at a time, whoever asks.
+
+    Attributes:
+        slaves: those that answer; a mute one is switched off.
+        exception: what it says of a slave that does not: 11 of one that is silent, 10 where it finds no way.
+        patience_s: how long it waits for a slave.
+    """
+
+    slaves: dict[int, RawModbus]
+    exception: int = 11
+    patience_s: float = 0.45
+    requests: list[int] = field(default_factory=list)
+    connections: int = 0
+    bus: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                tid, _, length, unit = struct.unpack(">HHHB", await reader.readexactly(7))
+                code, start, count = struct.unpack(">BHH", await reader.readexactly(length - 1))
+                self.requests.append(unit)
+                slave = self.slaves.get(unit)
+                async with self.bus:
+                    if slave is None or slave.mute:
+                        await asyncio.sleep(self.patience_s)
+                        pdu = bytes([code | 0x80, self.exception])
+                    else:
+                        pdu = slave._answer(code, start, count)
+                        await asyncio.sleep(slave.delay_s)
+                writer.write(struct.pack(">HHHB", tid, 0, len(pdu) + 1, unit) + pdu)
+        writer.close()
+
+    @asynccontextmanager
+    async def on_tcp(self) -> AsyncIterator[int]:
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            await server.wait_closed()
+            await asyncio.sleep(0.01)
+
+
 class MemorySpool:
     """A spool that a test can fill, kill and look into."""
 

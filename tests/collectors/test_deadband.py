@@ -11,9 +11,11 @@ from hypothesis import given, settings, strategies as st
 from pydantic import ValidationError
 
 from collectors.collector import Collector
-from collectors.deadband import DeadBand, band_of, interval_of, ticks_a_row
+from collectors.crew import alike
+from collectors.deadband import DeadBand, band_of, filtered, interval_of, limits_of, ticks_a_row
 from collectors.declaration import declaration
 from collectors.gateway import collect
+from collectors.opcua_items import filter_of
 from pipeline.model import BAD_BIT, Batch, Cause, Event, Quality
 from pipeline.plant import Machine
 from tests.collectors.devices import ASSET, MemorySpool, RawModbus, machine, serving, stopped
@@ -129,6 +131,59 @@ def test_what_a_tag_owes_and_declares_is_its_heartbeat() -> None:
     assert declaration(server)["tags"][0]["every_s"] is None
     same = (batch([START], [1.0]), batch([START + 1], [1.0]))
     assert band(server).news(same) == (same, 0)  # the server has filtered already
+
+
+@pytest.mark.parametrize(
+    ("detector", "limits"),
+    [
+        ({"kind": "limits", "of": ["t0"], "high": 960.0}, (0.0, 960.0, 1200.0)),
+        ({"kind": "limits", "of": ["zone1.temperature"], "low": 700, "high": 960.0}, (0.0, 700.0, 960.0, 1200.0)),
+        ({"kind": "limits", "high": 960.0}, (0.0, 960.0, 1200.0)),
+        ({"kind": "shewhart", "of": ["t0"], "centre": 850.0, "sigma": 1.5}, (0.0, 845.5, 854.5, 1200.0)),
+        ({"kind": "limits", "of": ["t1"], "high": 960.0}, (0.0, 1200.0)),
+        ({"kind": "limits", "of": ["t0"], "on": "charge", "high": 960.0}, (0.0, 1200.0)),
+        ({"kind": "shewhart", "of": ["t0"], "centre": {"a": 1.0}, "sigma": 1.5}, (0.0, 1200.0)),
+    ],
+)
+def test_the_thresholds_of_detectors_are_limits(detector: dict[str, Any], limits: tuple[float, ...]) -> None:
+    tags: list[dict[str, Any]] = [
+        {"address": "holding:0", "role": "zone1.temperature", "range": [0, 1200], "deadband": 5.0},
+        {"address": "holding:1"},
+    ]
+    one = machine(MODBUS, tags, detector=[detector])
+    assert limits_of(one.tag, one.detector) == {"t0": limits}
+
+
+def test_no_threshold_of_a_detector_is_crossed_unseen() -> None:
+    detector = [{"kind": "limits", "of": ["t0"], "high": 960.0}]
+    tag = {"address": "holding:0", "range": [0, 1200], "deadband": 5.0, "heartbeat_s": 60.0}
+    one = machine(MODBUS, [tag], detector=detector)
+    values = [957.0, 958.0, 961.5, 961.9, 958.0, 957.0]
+    rows = kept(DeadBand(one.tag, one.source, one.detector), batch(START + np.arange(6) * SECOND, values))
+    assert [value for _, value, _ in rows] == [957.0, 961.5, 958.0]
+
+
+def test_a_changed_threshold_of_a_tag_with_a_dead_band_concerns_the_reading() -> None:
+    def of(high: float, **tag: Any) -> Any:
+        tags = [{"address": "holding:0", **tag}]
+        return machine(MODBUS, tags, detector=[{"kind": "limits", "of": ["t0"], "high": high}])
+
+    assert alike(of(960.0), of(961.0))
+    assert not alike(of(960.0, deadband=5.0), of(961.0, deadband=5.0))
+
+
+def test_a_server_keeps_back_only_what_has_no_limits() -> None:
+    tags: list[dict[str, Any]] = [
+        {"address": "ns=2;i=1", "deadband": 1.0},
+        {"address": "ns=2;i=2", "deadband": 1.0, "range": [0, 100]},
+        {"address": "ns=2;i=3", "deadband": 1.0},
+        {"address": "ns=2;i=4", "range": [0, 100]},
+    ]
+    detector = [{"kind": "limits", "of": ["t2"], "high": 50.0}]
+    one = machine({"protocol": "opcua", "url": "opc.tcp://x"}, tags, detector=detector)
+    here = {tag.name for tag in filtered(one.source, one.tag, one.detector)}
+    assert here == {"t1", "t2"}
+    assert [filter_of(tag, here) is None for tag in one.tag] == [False, True, True, True]
 
 
 @pytest.mark.parametrize(

@@ -419,3 +419,4 @@ async def test_the_process_stores_serves_metrics_and_stops_in_time(
         await stopped(task)
         assert time.monotonic() - began < 3
     assert (tmp_path / "spool").exists()
+    assert f'rootdx_disk_free_bytes{{folder="{tmp_path / "spool"}"}}' in text, "of the spool, without being told"

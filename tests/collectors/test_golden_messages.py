@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from collectors.device_clock import Allowance
 from collectors.mqtt import Mqtt
 from collectors.mqtt_packets import Message
 from collectors.mqtt_routes import Routes
@@ -52,11 +53,13 @@ def session_of(one: Any) -> Any:
     opened, source = opening(one, lambda: NOW_NS), one.source
     if isinstance(source, Sparkplug):
         most = source.max_tags if source.finds else 0
-        return SparkplugSession(opened, Wishes(source.group, source.edge, source.device, most, None, ask_rebirth=False))
+        return SparkplugSession(
+            opened, Wishes(source.group, source.edge, source.device, most, Allowance(1e9, 1e9), ask_rebirth=False)
+        )
     assert isinstance(source, Mqtt)
     routes = Routes(opened.tags, (), source.pattern, source.max_tags)
     stamps = Stamps(source.time, source.time_unit, ZoneInfo(source.time_zone))
-    return MqttSession(opened, routes, stamps, source.clock_tolerance_s, Watch(), source.max_buffer)
+    return MqttSession(opened, routes, stamps, Allowance(1e9, 1e9), Watch(), source.max_buffer)
 
 
 def lines(readings: list[Reading]) -> str:

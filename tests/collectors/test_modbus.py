@@ -4,6 +4,7 @@ import socket
 import struct
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import uvloop
 
 from collectors.source import Missed
 from pipeline.errors import Unavailable
-from pipeline.model import Batch, Cause, Quality
+from pipeline.model import Batch, Cause, Event, Phase, Quality
 from tests.collectors.devices import ASSET, RawModbus, first_readings, machine, opening, serving
 
 
@@ -180,7 +181,8 @@ async def test_opening_proves_that_the_device_answers(mute: Any) -> None:
 
 
 async def test_rows_are_stamped_with_the_devices_own_time() -> None:
-    stamp = struct.unpack(">4H", struct.pack(">d", 1_750_000_000_123.0))
+    said_ms = time.time_ns() // 1_000_000 - 60_000
+    stamp = struct.unpack(">4H", struct.pack(">d", said_ms))
     device = RawModbus({("holding", i): word for i, word in enumerate(stamp)})
     async with serving(device) as port:
         tags = [{"name": "clock", "address": "holding:0:float64"}, {"address": "holding:4"}]
@@ -188,11 +190,34 @@ async def test_rows_are_stamped_with_the_devices_own_time() -> None:
         (reading,) = await first_readings(one.source, opening(one, time.time_ns), 1)
         device.words = {}
         (without,) = await first_readings(one.source, opening(one, time.time_ns), 1)
-    assert set(batch_of(reading).ts_ns.tolist()) == {1_750_000_000_123_000_000}
+    assert set(batch_of(reading).ts_ns.tolist()) == {said_ms * 1_000_000}
+    assert set(batch_of(reading).quality.tolist()) == {Quality.GOOD}
     assert reading.ticks is not None
+    (without_rows, told) = without.bodies
+    assert isinstance(told, Event)
+    assert (told.kind, told.phase) == ("device.clock", Phase.RAISED)
+    without = replace(without, bodies=(without_rows,))
     assert set(batch_of(without).quality.tolist()) == {Quality.UNCERTAIN}
     assert without.ticks is not None
     assert batch_of(without).ts_ns[0] == without.ticks[0]
+
+
+@pytest.mark.parametrize("off_s", [9 * 3600, 301, -301, -9 * 3600, None])
+async def test_a_wrong_clock_of_the_device_is_not_believed_and_told_once(off_s: int | None) -> None:
+    """None: it stands where clocks without battery begin."""
+    said_ms = 946_684_800_000 if off_s is None else time.time_ns() // 1_000_000 + 1000 * off_s
+    device = RawModbus({("holding", i): w for i, w in enumerate(struct.unpack(">4H", struct.pack(">d", said_ms)))})
+    async with serving(device) as port:
+        tags = [{"name": "clock", "address": "holding:0:float64"}, {"address": "holding:4"}]
+        one = machine(source(port, time_tag="clock"), tags)
+        found = await first_readings(one.source, opening(one, time.time_ns), 3)
+        again = await first_readings(one.source, opening(one, time.time_ns, found[0].memory or ""), 1)
+    bodies = [body for reading in (*found, *again) for body in reading.bodies]
+    (raised,) = [body for body in bodies if isinstance(body, Event)]
+    assert (raised.kind, raised.phase) == ("device.clock", Phase.RAISED)
+    rows = [body for body in bodies if isinstance(body, Batch)]
+    assert all((abs(body.ts_ns - time.time_ns()) < 60e9).all() for body in rows)
+    assert {int(code) for body in rows for code in body.quality} == {Quality.UNCERTAIN}
 
 
 async def test_full_pace_yields_each_step_of_a_replay_exactly_once() -> None:

@@ -9,13 +9,25 @@ import numpy as np
 import pytest
 import uvloop
 
+from collectors import modbus_bus
 from collectors.breaker import Breaker
+from collectors.collector import Collector
 from collectors.modbus_bus import seat_on
 from collectors.turns import Seat, Turns
 from pipeline import metrics
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.model import Batch, Event, Phase, Quality
-from tests.collectors.devices import RawModbus, RtuBus, first_readings, machine, opening, serving
+from tests.collectors.devices import (
+    Bridge,
+    MemorySpool,
+    RawModbus,
+    RtuBus,
+    first_readings,
+    machine,
+    opening,
+    serving,
+    stopped,
+)
 
 RTU = {"protocol": "modbus", "transport": "rtu_over_tcp", "host": "127.0.0.1", "every_s": 0.05, "timeout_s": 0.3}
 LINE = {"protocol": "modbus", "transport": "serial", "baudrate": 115200, "every_s": 0.05, "timeout_s": 0.3}
@@ -250,6 +262,46 @@ async def test_a_dead_machine_that_opens_again_and_again_hardly_takes_the_line()
             assert batch_of(reading).value.tolist() == [200]
             batch = batch_of(await anext(session.readings()))
     assert not batch.quality.any()
+
+
+@pytest.mark.parametrize("exception", [10, 11])
+async def test_a_slave_that_its_bridge_does_not_hear_is_left_alone_and_comes_back(
+    exception: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modbus_bus, "_PATIENT_S", 3.0)  # on a line that is never idle for as long as a probe takes
+    bridge = Bridge({unit: numbered(unit) for unit in (1, 2, 3, 4)} | {5: RawModbus(mute=True)}, exception)
+    every_s, spools = 0.2, {unit: MemorySpool() for unit in bridge.slaves}
+    async with bridge.on_tcp() as port:
+        source = {"protocol": "modbus", "host": "127.0.0.1", "port": port, "every_s": every_s, "timeout_s": 0.6}
+        tasks = []
+        for unit, spool in spools.items():
+            one = machine(source | {"unit_id": unit}, [{"address": "holding:0"}], f"casting/line1/dc{unit}")
+            collector = Collector(f"hansung/ansan1/casting/line1/dc{unit}", one, spool, "gw", time.time_ns)
+            tasks.append(asyncio.create_task(collector.run()))
+        await asyncio.sleep(3.0)  # real: three silences, and the probes after them
+        asked, before = bridge.requests.count(5), {unit: spool.rows() for unit, spool in spools.items()}
+        await asyncio.sleep(4.0)
+        assert bridge.requests.count(5) - asked <= 2
+        for unit in (1, 2, 3, 4):
+            assert spools[unit].rows() - before[unit] >= 0.7 * 4.0 / every_s
+        assert [event.phase for event in spools[5].events("device.unreachable")] == [Phase.RAISED]
+        bridge.slaves[5].mute = False
+        await spools[5].until(lambda held: held.rows() > 2, 40)
+        for task in tasks:
+            await stopped(task)
+    assert bridge.connections <= 2
+
+
+async def test_one_of_several_units_behind_a_bridge_is_told_as_silent() -> None:
+    bridge = Bridge({1: numbered(1), 2: RawModbus(mute=True)}, patience_s=0.1)
+    async with bridge.on_tcp() as port:
+        source = {"protocol": "modbus", "host": "127.0.0.1", "port": port, "every_s": 0.05, "timeout_s": 0.3}
+        one = machine(source, [{"address": "1/holding:0"}, {"address": "2/holding:0"}])
+        readings = await first_readings(one.source, opening(one, time.time_ns), 12)
+    (raised,) = [event for event in events_of(readings) if event.kind == "device.silent"]
+    assert (raised.phase, raised.data["unit"]) == (Phase.RAISED, 2)
+    assert batch_of(readings[-1]).quality[-2:].tolist() == [0, Quality.BAD_NO_COMMUNICATION]
+    assert bridge.connections == 1
 
 
 async def test_a_connection_that_is_only_half_there_is_given_up_by_all() -> None:

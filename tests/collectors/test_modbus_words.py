@@ -1,6 +1,7 @@
 """Words, currents and cycles: what numbers in registers mean."""
 
 import asyncio
+import itertools
 import json
 import time
 from typing import Any
@@ -10,13 +11,14 @@ import pytest
 from hypothesis import given, strategies as st
 
 from collectors.collector import Collector
-from collectors.end_of_cycle import Trigger
+from collectors.end_of_cycle import Ended, Span, Trigger
 from collectors.scaling import Scaling
 from pipeline.model import Batch, Cause, Event, Quality, Severity
 from pipeline.plant import Tag
 from tests.collectors.devices import ASSET, MemorySpool, RawModbus, first_readings, machine, opening, serving, stopped
 
 SOURCE = {"protocol": "modbus", "host": "127.0.0.1", "every_s": 0.05, "timeout_s": 0.3}
+WORD = Span(0, 65_535)
 
 
 def put(device: RawModbus, start: int, text: bytes, room: int) -> None:
@@ -242,25 +244,105 @@ async def test_a_block_that_cannot_be_read_is_tried_again() -> None:
     assert [value for _, value in peaks(got)] == [12.0]
 
 
-@given(st.integers(0, 65_535), st.lists(st.integers(0, 5_000), max_size=30))
+@given(st.integers(0, 65_535), st.lists(st.integers(0, 3_000), max_size=30))
 def test_no_cycle_of_a_counter_is_counted_twice_or_lost_over_rollovers(start: int, steps: list[int]) -> None:
-    trigger, total, told = Trigger(65_536), start, 0
-    trigger.cycles(start)
-    for step in steps:
-        total += step
-        told += trigger.cycles(total % 65_536)
-        trigger.done(total % 65_536)
-    assert told == total - start
+    for span in (WORD, Span(0, 99_999), Span(-32_768, 32_767)):
+        trigger, total, told = Trigger(span), start, 0
+        numbers = span.high - span.low + 1
+        for shown in itertools.accumulate([0, *steps]):
+            value = span.low + (start + shown - span.low) % numbers
+            total = start + shown
+            found = trigger.look(value)
+            told += found.cycles
+            assert (found.lost, found.reset) == (0, False)
+            trigger.done(value)
+        assert told == total - start
 
 
 def test_a_bit_triggers_when_it_rises_and_a_reset_counter_begins_anew() -> None:
-    bit = Trigger(2)
+    bit = Trigger(Span(0, 1))
     said = []
     for value in (1, 1, 0, 1, 1, 0, 0, 1):
-        said.append(bit.cycles(value))
+        said.append(bit.look(value))
         bit.done(value)
-    assert said == [0, 0, 0, 1, 0, 0, 0, 1]
-    counter = Trigger(65_536, last=500)
-    assert (counter.cycles(0), counter.last) == (0, 0)
-    assert Trigger(65_536, last=500).cycles(2) == 2
-    assert Trigger(0, last=7).cycles(8) == 1
+    assert [one.cycles for one in said] == [0, 0, 0, 1, 0, 0, 0, 1]
+    counter = Trigger(WORD, last=500)
+    assert (counter.look(0), counter.last) == (Ended(reset=True), 0)
+    assert Trigger(WORD, last=500).look(2) == Ended(2, reset=True)
+    assert Trigger(None, last=7).look(8) == Ended(1)
+
+
+def test_what_ended_and_could_not_be_read_in_time_is_lost_and_told() -> None:
+    bit = Trigger(Span(0, 1), last=0)
+    assert bit.look(1) == Ended(1)  # and the block cannot be read
+    assert bit.look(1) == Ended(1)
+    assert bit.look(0) == Ended(0, lost=1)
+    assert bit.look(0) == Ended()
+    assert bit.look(1) == Ended(1)
+    counter = Trigger(WORD, last=500)
+    assert counter.look(502) == Ended(2)
+    assert counter.look(1) == Ended(1, lost=2, reset=True)
+    assert counter.look(1) == Ended(1)
+
+
+@pytest.mark.parametrize(
+    ("span", "last", "said", "ended"),
+    [
+        (WORD, 9999, 0, Ended(1)),
+        (WORD, 9999, 2, Ended(3)),
+        (WORD, 999, 1, Ended(2)),
+        (WORD, 9998, 0, Ended(reset=True)),
+        (Span(0, 9999), 9998, 0, Ended(2)),
+        (Span(0, 4999), 4999, 0, Ended(1)),
+        (WORD, 65_535, 0, Ended(1)),
+        (Span(-32_768, 32_767), 32_767, -32_768, Ended(1)),
+        (Span(-32_768, 32_767), 32_767, 0, Ended(1)),
+        (Span(-32_768, 32_767), -1, 0, Ended(1)),
+        (WORD, 500, 499, Ended(reset=True)),
+        (WORD, 65_000, 64_999, Ended(reset=True)),
+        (WORD, 500, 40, Ended(40, reset=True)),
+    ],
+)
+def test_a_counter_that_falls_has_rolled_over_or_was_set_back_or_reset(
+    span: Span, last: int, said: int, ended: Ended
+) -> None:
+    assert Trigger(span, last).look(said) == ended
+
+
+async def test_a_cycle_whose_bit_falls_before_its_block_could_be_read_is_told_as_missed() -> None:
+    device = RawModbus()
+    tags = [{"name": "done", "address": "coil:0"}, {"name": "peak", "address": "holding:10"}]
+    block = {"block": [{"trigger": "done", "tags": ["peak"]}]}
+    async with serving(device) as port:
+        one = machine(SOURCE | {"port": port} | block, tags)
+        async with asyncio.timeout(5), one.source.open(opening(one, time.time_ns)) as session:
+            readings = session.readings()
+            got = await until(readings, 2)
+            device.refuse = lambda table, start, count: 6 if table == "holding" else 0
+            device.words["coil", 0] = 1
+            got += await until(readings, 3)
+            device.words["coil", 0] = 0
+            got += await until(readings, 3)
+            device.refuse = lambda table, start, count: 0
+            device.words["coil", 0] = 1
+            got += await until(readings, 3)
+            await readings.aclose()
+    (missed,) = events_of(got, "cycle.missed")
+    assert (missed.severity, missed.data["missed"], missed.key) == (Severity.WARNING, 1, "done")
+    assert len(peaks(got)) == 1
+
+
+async def test_a_counter_that_rolls_over_where_the_file_says_misses_nothing() -> None:
+    device = RawModbus()
+    cycle(device, 499)
+    block = {"block": [BLOCK["block"][0] | {"rolls_at": 499}]}
+    async with serving(device) as port:
+        one = machine(SOURCE | {"port": port} | block, TAGS)
+        async with asyncio.timeout(5), one.source.open(opening(one, time.time_ns)) as session:
+            readings = session.readings()
+            got = await until(readings, 3)
+            cycle(device, 0)
+            got += await until(readings, 3)
+            await readings.aclose()
+    assert len(peaks(got)) == 1
+    assert not events_of(got, "cycle.")

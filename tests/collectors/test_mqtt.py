@@ -50,7 +50,13 @@ def topic() -> str:
 
 
 def device(broker: Broker, topic: str, *paths: str, **more: Any) -> Any:
-    source = {"protocol": "mqtt", "host": broker.host, "port": broker.port, "time": "ts"} | more
+    source = {
+        "protocol": "mqtt",
+        "host": broker.host,
+        "port": broker.port,
+        "time": "ts",
+        "clock_tolerance_s": 1e9,
+    } | more
     return machine(source, [{"name": f"t{i}", "address": f"{topic} {path}".strip()} for i, path in enumerate(paths)])
 
 
@@ -299,7 +305,7 @@ def test_a_wrong_address_is_refused(address: str) -> None:
 
 
 async def test_values_are_scaled_and_judged(broker: Broker, topic: str) -> None:
-    source = {"protocol": "mqtt", "host": broker.host, "port": broker.port, "time": "ts"}
+    source = {"protocol": "mqtt", "host": broker.host, "port": broker.port, "time": "ts", "clock_tolerance_s": 1e9}
     one = machine(source, [{"address": f"{topic} v", "scale": 0.1, "range": [0, 10]}])
     async with Session(one, secrets.token_hex(6)) as session:
         await publish(broker, topic, {"ts": 1_780_000_000_000, "v": 50}, {"ts": 1_780_000_000_001, "v": 500})

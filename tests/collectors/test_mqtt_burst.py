@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import ValidationError
 
+from collectors.device_clock import Allowance, DeviceClock
 from collectors.gateway import collect
 from collectors.mqtt_burst import Bursts
 from collectors.source import Reading
@@ -51,14 +52,15 @@ def topic() -> str:
 
 
 def welder(address: str, host: str = "127.0.0.1", port: int = 1883, tags: Any = (), **more: Any) -> Any:
-    source = {"protocol": "mqtt", "host": host, "port": port, "time": "ts"}
+    source = {"protocol": "mqtt", "host": host, "port": port, "time": "ts", "clock_tolerance_s": 1e9}
     entry = {"name": "weld", "address": address, "channel": CHANNELS} | more
     return machine(source, tags, waveform=[entry])
 
 
 def read(one: Any, payload: Any) -> list[Waveform]:
     data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return Bursts(opening(one, lambda: NOW_NS), one.source.time_unit).read("t", data)[0]
+    device = DeviceClock(ASSET, Allowance(60.0))
+    return Bursts(opening(one, lambda: NOW_NS), one.source.time_unit, device).read("t", data)[0]
 
 
 def expected(period_ns: int = 50_000, ts_ns: int = TS_MS * 1_000_000, **more: Any) -> Waveform:
@@ -95,7 +97,7 @@ def test_several_bursts_in_one_message() -> None:
 
 
 def test_a_time_that_cannot_be_is_when_the_burst_must_have_begun_and_uncertain() -> None:
-    for ts in (0, TS_MS * 1000, "yesterday", None, 1e308, 10**400, True):
+    for ts in (0, TS_MS * 1000, NOW_NS // 10**6 + 9 * 3_600_000, "yesterday", None, 1e308, 10**400, True):
         (got,) = read(welder("t"), BURST | {"ts": ts})
         assert got == expected(ts_ns=NOW_NS - 150_000, quality=Quality.UNCERTAIN)
     (got,) = read(welder("t"), {k: v for k, v in BURST.items() if k != "ts"})

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, strategies as st
 
-from collectors.device_clock import DeviceClock
+from collectors.device_clock import Allowance, DeviceClock
 from collectors.mqtt_address import address_of
 from collectors.mqtt_decode import Decoder, Said, Unreadable
 from collectors.mqtt_routes import Routes
@@ -28,7 +28,7 @@ MISMATCH = int(Quality.BAD_TYPE_MISMATCH)
 def decode(payload: Any, *addresses: str, stamps: Stamps | None = None, device: DeviceClock | None = None) -> Said:
     tags = [Tag(name=f"t{i}", address=f"t {address}", unit="1") for i, address in enumerate(addresses)]
     routes = Routes(tags, (), (), 10)
-    clock = device or DeviceClock("a", None)
+    clock = device or DeviceClock("a", Allowance(1e9, 1e9))
     decoder = Decoder("a", lambda: NOW, stamps or Stamps("ts", "ms"), clock)
     data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     route = routes.route("a", "t")
@@ -166,24 +166,26 @@ def test_times_in_every_dress(said: Any, unit: Any, zone: str, local: str) -> No
 
 
 def test_a_clock_ahead_is_not_believed_and_said_once() -> None:
-    device = DeviceClock("a", 5.0)
+    device = DeviceClock("a", Allowance(5.0))
     assert rows(decode({"ts": (NOW + 6 * 10**9) // 10**6, "v": 1}, "v", device=device)) == [(0, NOW, 1.0, UNCERTAIN)]
     (raised,) = device.events(NOW)
     assert (raised.kind, raised.phase, raised.data) == ("device.clock", Phase.RAISED, {"offset_s": 6.0})
     decode({"ts": (NOW + 6 * 10**9) // 10**6, "v": 1}, "v", device=device)
     assert device.events(NOW) == []
     assert rows(decode({"ts": NOW // 10**6, "v": 1}, "v", device=device)) == [(0, NOW, 1.0, GOOD)]
+    assert device.events(NOW) == []  # for a minute it may come again
+    assert device.believed(NOW + 61 * 10**9, NOW + 61 * 10**9)
     (cleared,) = device.events(NOW)
     assert (cleared.phase, cleared.id) == (Phase.CLEARED, raised.id)
 
 
 def test_a_clock_behind_is_told_from_messages_that_waited() -> None:
-    device, late = DeviceClock("a", 5.0), NOW - 3600 * 10**9
+    device, late = DeviceClock("a", Allowance(5.0)), NOW - 3600 * 10**9
     assert device.believed(late, NOW)  # it may have waited for an hour
     assert device.believed(late + 30 * 10**9, NOW + 30 * 10**9)
     assert not device.believed(late + 61 * 10**9, NOW + 61 * 10**9)  # for a minute nothing came in time
     assert [event.phase for event in device.events(NOW)] == [Phase.RAISED]
-    waited = DeviceClock("a", 5.0)
+    waited = DeviceClock("a", Allowance(5.0))
     for second in range(0, 3600, 100):  # an hour of messages within a second
         assert waited.believed(late + second * 10**9, NOW + second * 10**5)
     assert waited.believed(NOW + 10**9, NOW + 10**9)
@@ -233,7 +235,7 @@ PAYLOADS = st.binary(max_size=40) | st.one_of(OBJECT, st.lists(OBJECT, max_size=
 @given(PAYLOADS, st.lists(st.sampled_from(ADDRESSES), min_size=1, max_size=4), st.sampled_from(["ms", "iso", "ns"]))
 def test_whatever_a_payload_says_it_is_rows_or_unreadable(payload: bytes, addresses: Any, unit: Any) -> None:
     try:
-        said = decode(payload, *addresses, stamps=Stamps("ts", unit), device=DeviceClock("a", 10.0))
+        said = decode(payload, *addresses, stamps=Stamps("ts", unit), device=DeviceClock("a", Allowance(10.0)))
     except Unreadable:
         return
     assert len(said.ts_ns) == len(said.tag) == len(said.raw) == len(said.quality)

@@ -39,7 +39,7 @@ def base() -> str:
 
 
 def source(broker: Broker | Proxy, **more: Any) -> dict[str, Any]:
-    return {"protocol": "mqtt", "host": broker.host, "port": broker.port, "time": "ts"} | more
+    return {"protocol": "mqtt", "host": broker.host, "port": broker.port, "time": "ts", "clock_tolerance_s": 1e9} | more
 
 
 def counted(cause: str) -> float:
@@ -196,7 +196,10 @@ async def test_texts_are_events_when_they_change_over_a_restart_too(broker: Brok
     async with Session(one, client_id, session.memory) as session:
         await publish(broker, f"{base}/pv", said | {"ts": TS_MS + 3, "lot": "L-8", "mode": 2})
         again = await session.hear(3)
+        await publish(broker, f"{base}/pv", {"ts": TS_MS + 4, "mode": 7}, {"ts": TS_MS + 5, "mode": 1.5})
+        unknown = await session.hear(4)
     assert [e.data["value"] for e in events(*again)] == ["MAN"]
+    assert [e.data["value"] for e in events(*unknown)] == ["7", "1.5"]  # not the word of another number
     assert one.source.on_demand(one.tag) == {"t0", "t1"}
 
 
@@ -254,6 +257,49 @@ async def test_silence_leaves_one_row_a_tag_and_its_end_is_told(broker: Broker, 
         await publish(broker, f"{base}/pv", {"v": 7})
         back = await session.hear(2)
     assert [e.phase for e in events(*heard, *back)] == [Phase.RAISED, Phase.CLEARED]
+
+
+async def test_a_device_whose_clock_is_slow_ends_its_silence_too_and_a_retained_message_does_not(
+    broker: Broker, base: str
+) -> None:
+    one, client_id = watched(broker, base, will=None, silence_s=0.4, time="ts"), secrets.token_hex(6)
+    hour_ago_ms = time.time_ns() // 1_000_000 - 3_600_000
+    async with Session(one, client_id) as session:
+        await publish(broker, f"{base}/pv", {"v": 5, "w": 6, "ts": hour_ago_ms})
+        await session.hear(2)
+        heard = await session.hear(3)
+        await publish(broker, f"{base}/pv", {"v": 6, "ts": hour_ago_ms + 1000})
+        back = await session.hear(2)
+        again = await session.hear(3)
+    assert [e.phase for e in events(*heard, *back, *again)] == [Phase.RAISED, Phase.CLEARED, Phase.RAISED]
+    await publish(broker, f"{base}/pv", {"v": 9, "ts": hour_ago_ms + 2000}, retain=True)
+    async with Session(one, secrets.token_hex(6), session.memory) as late:
+        old = await late.hear()
+        assert await late.silent(0.3)
+    assert [value for _, _, value, _ in rows(*old)] == [9.0]
+    assert events(*old) == []
+    await publish(broker, f"{base}/pv", b"", retain=True)
+
+
+async def test_messages_without_anything_that_is_listed_are_counted_told_and_no_sign_of_life(
+    broker: Broker, base: str
+) -> None:
+    one = watched(broker, base, will=None, silence_s=0.6)
+    before = counted("nothing_found")
+    async with Session(one, secrets.token_hex(6)) as session:
+        await publish(broker, f"{base}/pv", {"v": 5, "w": 6})
+        await session.hear(2)
+        for message in ({"v2": 5}, [], {}, [1, 2], "7"):  # a key was renamed, say
+            await publish(broker, f"{base}/pv", message)
+            await asyncio.sleep(0.1)
+        heard = await session.hear(3)
+    assert counted("nothing_found") == before + 5
+    assert [e.kind for e in events(*heard)] == ["device.silent"]  # the topic gave something a moment ago
+    async with Session(one, secrets.token_hex(6)) as fresh:
+        await publish(broker, f"{base}/pv", {"v2": 5})
+        (told,) = events(*await fresh.hear(1))
+    assert told.kind == "message.refused"
+    assert "nothing in it that a tag names (lot, v, w)" in told.text
 
 
 async def test_a_lost_connection_leaves_one_row_a_tag_once_and_the_books_balance(broker: Broker, base: str) -> None:

@@ -22,6 +22,7 @@ from rootdx.embedded import free_port
 from tests.collectors.devices import machine, opening
 
 URI = "urn:test:press"
+ANY_TIME_S = 1e9
 START = datetime(2026, 5, 1, 8, 0, 0, 250_000, UTC)
 FIRST = {
     "temp": (20.5, ua.VariantType.Double),
@@ -75,6 +76,7 @@ async def device(shared: Any) -> Any:
 
 def press_machine(port: int, *names: str, every_s: float = 0.1, **tag: Any) -> Any:
     source = {"protocol": "opcua", "url": f"opc.tcp://127.0.0.1:{port}/press", "every_s": every_s, "timeout_s": 2.0}
+    source |= {"clock_tolerance_s": ANY_TIME_S}
     return machine(source, [{"name": name, "address": f"nsu={URI};s={name}"} | tag for name in names])
 
 
@@ -157,6 +159,29 @@ async def test_values_are_scaled_and_judged(device: Press) -> None:
     async with one.source.open(opening(one, time.time_ns)) as session:
         heard = await Listener(session).until(1)
     assert heard.rows[0][2:] == (42.0, Quality.UNCERTAIN_UNITS_EXCEEDED)
+
+
+async def test_a_wrong_clock_is_not_believed_and_what_a_subscription_begins_with_may_be_old(device: Press) -> None:
+    one = press_machine(device.port, "temp")
+    one = one.model_copy(update={"source": one.source.model_copy(update={"clock_tolerance_s": 300.0})})
+    wrong = (
+        datetime.now(UTC) + timedelta(hours=9),
+        datetime(2000, 1, 1, tzinfo=UTC),
+        datetime.now(UTC) - timedelta(hours=9),
+    )
+    async with one.source.open(opening(one, time.time_ns)) as session:
+        heard = await Listener(session).until(1)
+        for count, stamp in enumerate(wrong):
+            await device.set("temp", float(count), stamp=stamp)
+            await heard.until(count + 2)
+        await device.set("temp", 50.0)
+        await heard.until(5)
+    first, *doubtful, last = heard.rows
+    assert first[1] == round(START.timestamp() * 1e6) * 1000
+    assert [quality for _, _, _, quality in heard.rows] == [Quality.GOOD, *[Quality.UNCERTAIN] * 3, Quality.GOOD]
+    assert all(abs(ts_ns - time.time_ns()) < 30e9 for _, ts_ns, _, _ in (*doubtful, last))
+    (raised,) = [event for event in heard.events if event.kind == "device.clock"]
+    assert abs(raised.data["offset_s"] - 9 * 3600) < 30
 
 
 async def test_a_refused_node_is_an_event_and_a_bad_row_and_the_others_run(device: Press) -> None:

@@ -7,6 +7,7 @@ import pytest
 from asyncua import ua
 from asyncua.server.server import Server
 
+from collectors.device_clock import Allowance, DeviceClock
 from collectors.opcua_alarms import Alarms
 from pipeline.model import Event, Phase, Severity
 from rootdx.embedded import free_port
@@ -23,10 +24,10 @@ def fields(active: bool | None, message: str = "과열", severity: int = 700, nu
 
 
 def test_a_condition_is_raised_and_cleared_once_with_one_onset() -> None:
-    alarms = Alarms(ASSET, {})
+    alarms = Alarms(ASSET, {}, DeviceClock(ASSET, Allowance()))
     raised = alarms.said(fields(True), NOW)
     assert alarms.said(fields(True, "acknowledged"), NOW + 5) is None
-    later = Alarms(ASSET, dict(alarms.active))  # after a restart
+    later = Alarms(ASSET, dict(alarms.active), DeviceClock(ASSET, Allowance()))  # after a restart
     cleared = later.said(fields(False), NOW + 9)
     assert later.said(fields(False), NOW + 10) is None
     assert raised is not None

@@ -4,8 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from collectors.collector import Collector
@@ -149,3 +151,36 @@ async def test_of_a_long_outage_the_newest_part_is_asked_for(server: OpcUaServer
     assert 4 <= event.data["filled"][0]["rows"] <= 6
     assert spool.expected() == spool.rows() + spool.missing()
     assert spool.missing(Cause.UNREACHABLE) >= 10
+
+
+@pytest.mark.parametrize("slow", [None, timedelta(minutes=30)])
+async def test_nothing_is_fetched_twice_after_the_servers_clock_was_behind(
+    server: OpcUaServer, slow: timedelta | None
+) -> None:
+    """None: it has lost its battery; half an hour may at first be values that waited."""
+    spool = MemorySpool()
+    async with Proxy("127.0.0.1", server.port) as link:
+        one = line_machine(link.port, *WITH_HISTORY)
+        async with collected(one, spool):
+            await spool.until(lambda held: held.rows() > 15)
+            back = -slow if slow else datetime(2000, 1, 1, 0, 0, 30, tzinfo=UTC) - datetime.now(UTC)
+            server.tell(f"shift {round(back / timedelta(milliseconds=1))}", "shifted")
+            if not slow:
+                await spool.until(lambda held: held.events("device.clock"))
+            await asyncio.sleep(1.0)  # real: the server counts by its own clock
+            link.refuse()
+            await asyncio.sleep(1.0)
+            server.tell("shift 0", "shifted")
+            newest = max(values(spool, "c0"))
+            link.heal()
+            await spool.until(lambda held: is_newer(held, "c0", newest + 15), 15)
+            await spool.until(lambda held: held.events("opcua.history"))
+    for tag, name in enumerate(WITH_HISTORY):
+        found = values(spool, name)
+        assert len(found) == len(set(found)), f"{name} was stored twice"
+        assert max(found) - newest >= 15, tag
+    stamps = np.concatenate([batch.ts_ns for batch in spool.batches])
+    codes = np.concatenate([batch.quality for batch in spool.batches])
+    assert (abs(stamps - time.time_ns()) < (2000e9 if slow else 120e9)).all()
+    assert set(codes.tolist()) == {Quality.GOOD} | (set() if slow else {Quality.UNCERTAIN})
+    assert spool.expected() == spool.rows() + spool.missing()
