@@ -20,7 +20,7 @@ from analytics.energy import demand_profile
 from analytics.intervals import Intervals
 from analytics.kpi_store import KpiStore
 from analytics.machines import METER
-from analytics.rows import Wanted, read
+from analytics.rows import read
 from analytics.shifts import ShiftRun, shift_runs
 from analytics.time_series import counter_delta
 from analytics.window import SECOND_NS, Series
@@ -101,7 +101,7 @@ class Accounts:
         if len(meter):
             first, last = from_ns // QUARTER_NS * QUARTER_NS, (to_ns // QUARTER_NS + 1) * QUARTER_NS
             near = meter.between(first - MARGIN_NS, last + MARGIN_NS)
-            await self._kpis.write_demand(one.asset_id, demand_profile(near.ts_ns, near.value))
+            await self._kpis.write_demand(one.asset_id, demand_profile(near.ts_ns, near.value, counter=near.counter))
 
     async def _rows(self, one: Accounted, runs: Sequence[ShiftRun]) -> list[Row]:
         first, last = runs[0].start_ns, max(run.end_ns for run in runs)
@@ -124,7 +124,7 @@ class Accounts:
         tag = one.tags[METER]
         first = min([from_ns // QUARTER_NS * QUARTER_NS, *(run.start_ns for run in runs)]) - MARGIN_NS
         last = max([(to_ns // QUARTER_NS + 1) * QUARTER_NS, *(run.end_ns for run in runs)]) + MARGIN_NS
-        (series,) = await read(self._kpis.db, [Wanted(tag.tag_id, first, last, tag.every_s)])
+        (series,) = await read(self._kpis.db, [tag.wanted(first, last)])
         return series.good
 
 
@@ -135,7 +135,7 @@ def _energy(meter: Series, row: Row, first_ns: int) -> float | None:
     first, last = row.spans.start_ns, row.spans.end_ns
     if meter.ts_ns[0] > max(first[0], first_ns) + MARGIN_NS or meter.ts_ns[-1] < last[-1] - MARGIN_NS:
         return None
-    steps = counter_delta(meter.value[:-1], meter.value[1:]).value
+    steps = counter_delta(meter.value[:-1], meter.value[1:], meter.counter).value
     counted = np.concatenate(([0.0], np.cumsum(np.nan_to_num(steps))))
     resets = np.concatenate(([0.0], np.cumsum(np.isnan(steps))))
     if np.any(np.interp(last, meter.ts_ns, resets) != np.interp(first, meter.ts_ns, resets)):

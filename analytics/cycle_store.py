@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from analytics.cycles import Change, Cycle, Span
 from analytics.process import Process
+from analytics.rows import Wanted
+from analytics.time_series import UNKNOWN_COUNTER, Counter
 from pipeline.database import translated
 from pipeline.migrate import Connection
 
@@ -34,6 +36,11 @@ class TagRow:
     tag_id: int
     role: str
     every_s: float
+    counter: Counter = UNKNOWN_COUNTER
+
+    def wanted(self, start_ns: int, end_ns: int) -> Wanted:
+        """Its rows in [start_ns, end_ns)."""
+        return Wanted(self.tag_id, start_ns, end_ns, self.every_s, self.counter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from analytics.result import (
     ratio,
     silent,
 )
-from analytics.time_series import counter_delta
+from analytics.time_series import UNKNOWN_COUNTER, Counter, counter_delta
 
 F_BASE: Final = Formula("F-ENE-01", "kW.h")
 F_MARGINAL: Final = Formula("F-ENE-01", "kW.h")
@@ -137,7 +137,7 @@ def fuel_emission(volume_nm3: Column, calorific_mj_nm3: Column, *, factor_t_tj: 
         return judged(volume * calorific * factor / 1e6, F_CO2, given, (Reason.OUT_OF_VALID_RANGE, volume < 0))
 
 
-def quarter_demand(first_kwh: Column, last_kwh: Column) -> Results:
+def quarter_demand(first_kwh: Column, last_kwh: Column, counter: Counter = UNKNOWN_COUNTER) -> Results:
     """F-ENE-03: demand of a quarter hour from the meter readings at its ends.
 
     Unit: kW. Valid: no reset between the readings. Source: [S69].
@@ -145,7 +145,7 @@ def quarter_demand(first_kwh: Column, last_kwh: Column) -> Results:
     >>> f"{quarter_demand(380.50, 412.75).one():.1f}"
     '129.0 kW'
     """
-    delta = counter_delta(first_kwh, last_kwh)
+    delta = counter_delta(first_kwh, last_kwh, counter)
     reset = (Reason.MISSING_INPUT, ~np.isfinite(delta.value))
     with silent():
         return judged(delta.value / QUARTER_H, F_DEMAND, delta.inputs, reset)
@@ -159,7 +159,13 @@ class Demand:
     demand: Results
 
 
-def demand_profile(ts_ns: npt.ArrayLike, meter_kwh: npt.ArrayLike, *, longest_gap_s: float = 60.0) -> Demand:
+def demand_profile(
+    ts_ns: npt.ArrayLike,
+    meter_kwh: npt.ArrayLike,
+    *,
+    longest_gap_s: float = 60.0,
+    counter: Counter = UNKNOWN_COUNTER,
+) -> Demand:
     """F-ENE-03: demand of every whole quarter hour (:00 :15 :30 :45 KST) of a meter's counter.
 
     `ts_ns` (n,) rises; NaN readings are dropped. A reading at a boundary is interpolated between readings less than
@@ -174,7 +180,7 @@ def demand_profile(ts_ns: npt.ArrayLike, meter_kwh: npt.ArrayLike, *, longest_ga
     when, meter = when[np.isfinite(meter)], meter[np.isfinite(meter)]
     if when.size < 2:
         return Demand(np.empty(0, dtype=np.int64), judged(np.empty(0), F_DEMAND, ()))
-    step = counter_delta(meter[:-1], meter[1:]).value
+    step = counter_delta(meter[:-1], meter[1:], counter).value
     total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(step))])
     resets = np.concatenate([[0], np.cumsum(np.isnan(step))])
     bounds = np.arange(-(-when[0] // QUARTER_NS), when[-1] // QUARTER_NS + 1, dtype=np.int64) * QUARTER_NS

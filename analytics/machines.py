@@ -1,21 +1,23 @@
 """The machine files as the analytics read them: which machine runs which processes, and whether it has their roles.
 
-* The source of a machine is the gateway's business and is not looked at here.
+* The source of a machine is the gateway's business; here it says only how far the counters of its registers count.
 * A process without its mandatory roles is a configuration error that lists them; optional ones switch features off.
 """
 
-from collections import Counter
+import collections
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from analytics.checks import RequiredCheck
+from analytics.counters import counter_of
 from analytics.known import AnyProcess
 from analytics.life import LifeCounter
 from analytics.process import Process
+from analytics.time_series import UNKNOWN_COUNTER, Counter
 from analytics.watching import Watching, watchings
 from pipeline import seal
 from pipeline.errors import ConfigError
@@ -66,6 +68,7 @@ class Watched:
         lives: what wears, `[[life]]`.
         checks: what must be valid, `[[check]]`.
         detectors: what watches it, `[[detector]]`.
+        counters: how far the counters of its tags count, by role, where that is known.
     """
 
     asset: str
@@ -76,11 +79,16 @@ class Watched:
     lives: tuple[LifeCounter, ...] = ()
     checks: tuple[RequiredCheck, ...] = ()
     detectors: tuple[Watching, ...] = ()
+    counters: Mapping[str, Counter] = field(default_factory=dict)
 
     @property
     def burst_roles(self) -> frozenset[str]:
         """Roles of its waveforms."""
         return frozenset(one.role for one in self.bursts.values())
+
+    def counter(self, role: str) -> Counter:
+        """How far the counter of a role counts."""
+        return self.counters.get(role, UNKNOWN_COUNTER)
 
     def left_out(self, process: Process) -> tuple[str, ...]:
         """Optional roles that the machine does not have: the features that need them are off."""
@@ -117,7 +125,7 @@ def watched(asset: str, machine: Machine[Any], folder: Path) -> Watched:
     )
     place = f"{folder}: {machine.path}"
     processes = tuple(_process(place, number, table) for number, table in enumerate(machine.cycle, 1))
-    twice = [kind for kind, times in Counter(one.kind for one in processes).items() if times > 1]
+    twice = [kind for kind, times in collections.Counter(one.kind for one in processes).items() if times > 1]
     if twice:
         raise ConfigError(f"{place}: [[cycle]] kind = {twice[0]!r} appears twice; a machine runs each kind once")
     for one in processes:
@@ -135,7 +143,9 @@ def watched(asset: str, machine: Machine[Any], folder: Path) -> Watched:
     lives = _parsed(LifeCounter, machine.life, f"{place}: [[life]]")
     checks = _parsed(RequiredCheck, machine.check, f"{place}: [[check]]")
     detectors = watchings(machine.detector, [one.kind for one in processes], place, folder)
-    return Watched(asset, machine.name, processes, roles, bursts, lives, checks, detectors)
+    counted = {tag.role: counter_of(getattr(machine.source, "protocol", ""), tag) for tag in machine.tag if tag.role}
+    counters = {role: one for role, one in counted.items() if one != UNKNOWN_COUNTER}
+    return Watched(asset, machine.name, processes, roles, bursts, lives, checks, detectors, counters)
 
 
 def process_of(settings: dict[str, Any], where: str) -> Process:

@@ -24,7 +24,7 @@ class Reader:
 
     async def series(self, track: Track, roles: Sequence[str], start_ns: int, end_ns: int) -> dict[str, Series]:
         """Rows of some roles in [start_ns, end_ns)."""
-        wanted = [Wanted(track.tags[role].tag_id, start_ns, end_ns, track.tags[role].every_s) for role in roles]
+        wanted = [track.tags[role].wanted(start_ns, end_ns) for role in roles]
         return dict(zip(roles, await read(self._store.db, wanted), strict=True))
 
     async def bursts(self, track: Track, start_ns: int, end_ns: int) -> dict[str, tuple[Waveform, ...]]:

@@ -56,7 +56,7 @@ def rise_of(series: Series, phase: Phase | None, unit: str, before_s: float) -> 
     return plain(rise, formula, Evidence(len(rows), 1.0, max(rows.worst, before.worst)))
 
 
-def gained(series: Series, start_ns: int, end_ns: int | None, unit: str, modulus: float = 2.0**32) -> Result:
+def gained(series: Series, start_ns: int, end_ns: int | None, unit: str) -> Result:
     """Increase of a counter over [start, end] (0.3-COUNTER), linear between rows; a reset inside is MISSING_INPUT."""
     good = series.good
     formula = Formula("0.3-COUNTER", unit)
@@ -69,7 +69,7 @@ def gained(series: Series, start_ns: int, end_ns: int | None, unit: str, modulus
     if last <= first or any(lag > near_s * SECOND_NS for lag in late):
         return plain(None, formula)
     rows = good.value[first : last + 1]
-    steps = counter_delta(rows[:-1], rows[1:], modulus, unit)
+    steps = counter_delta(rows[:-1], rows[1:], series.counter, unit)
     if np.any(steps.reason == Reason.MISSING_INPUT):
         return plain(None, formula)
     total = np.concatenate([[0.0], np.cumsum(steps.value)])

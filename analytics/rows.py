@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from analytics.columns import take_arrays
+from analytics.time_series import UNKNOWN_COUNTER, Counter
 from analytics.window import EMPTY, Series
 from pipeline.database import translated
 from pipeline.migrate import Connection
@@ -36,6 +37,7 @@ class Wanted:
     start_ns: int
     end_ns: int
     every_s: float = np.inf
+    counter: Counter = UNKNOWN_COUNTER
 
 
 async def read(db: Connection, wanted: Sequence[Wanted]) -> list[Series]:
@@ -56,5 +58,6 @@ async def read(db: Connection, wanted: Sequence[Wanted]) -> list[Series]:
             await cursor.execute(_ROWS, asked)
             async for place, ts, value, quality in cursor:
                 codes = quality.view(np.uint32)
-                made[place] = Series.of(ts, value, codes, wanted[place].every_s)
+                one = wanted[place]
+                made[place] = Series.of(ts, value, codes, one.every_s, one.counter)
     return made

@@ -221,7 +221,7 @@ def counted(series: Series) -> Series:
     near = np.abs(np.diff(rows.value)) <= _COUNTER_JUMP
     keep = np.append(True, near) & np.append(near, True)
     keep |= np.append(False, near) | np.append(near, False)
-    return Series(rows.ts_ns[keep], rows.value[keep], rows.quality[keep], rows.every_s)
+    return Series(rows.ts_ns[keep], rows.value[keep], rows.quality[keep], rows.every_s, rows.counter)
 
 
 def counter_breaks(rows: StateRows, counter: Series, order: Order, counts_at: str) -> Bools:

@@ -35,6 +35,25 @@ F_LOOP: Final = Formula("0.3-LOOP", "1")
 
 
 @dataclass(frozen=True, slots=True)
+class Counter:
+    """How far a counter counts before it begins again, in the unit of its tag.
+
+    Attributes:
+        modulus: from `zero` to where it begins again.
+        zero: what it shows when nothing is counted.
+        signed: its register has a sign: it begins again at `zero`, or as far below it, and then counts up from there.
+    """
+
+    modulus: float = 2.0**32
+    zero: float = 0.0
+    signed: bool = False
+
+
+UNKNOWN_COUNTER: Final = Counter()
+"""Where nobody says how far it counts: 32 bits of the unit itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
     """The good samples of one tag.
 
@@ -189,20 +208,23 @@ def crossings(samples: Samples, level: float, direction: Literal["up", "down"]) 
     return samples.time_s[:-1][hit] + part * samples.step_s[hit]
 
 
-def counter_delta(old: Column, new: Column, modulus: float = 2.0**32, unit: str = "1") -> Results:
+def counter_delta(old: Column, new: Column, counter: Counter = UNKNOWN_COUNTER, unit: str = "1") -> Results:
     """Increase of a counter between two readings; columns.
 
-    Falling from above 90 % of `modulus` is a rollover; any other fall is a reset, after which the increase is unknown:
-    MISSING_INPUT (decided here: counting from zero would invent a number).
+    Falling from above 90 % of what it counts to is a rollover; any other fall is a reset, after which the increase is
+    unknown: MISSING_INPUT (decided here: counting from zero would invent a number).
 
     >>> [f"{r:.0f}" for r in counter_delta([100, 4294967290, 5000], [130, 4, 10], unit="kW.h")]
     ['30 kW.h', '10 kW.h', 'none kW.h (MISSING_INPUT)']
+    >>> [f"{r:.1f}" for r in counter_delta([6553.0, 3000.0], [0.5, 0.5], Counter(6553.6), unit="kW.h")]
+    ['1.1 kW.h', 'none kW.h (MISSING_INPUT)']
     """
     before, after = given = columns(old, new)
     with silent():
         fell = after < before
-        rolled = fell & (before > 0.9 * modulus)
-        delta = np.where(rolled, after + modulus - before, after - before)
+        rolled = fell & (before - counter.zero > 0.9 * counter.modulus)
+        turns = 1 + (counter.signed & (after < counter.zero))
+        delta = np.where(rolled, after + counter.modulus * turns - before, after - before)
         return judged(delta, Formula(F_COUNTER.id, unit), given, (Reason.MISSING_INPUT, fell & ~rolled))
 
 

@@ -214,7 +214,7 @@ class Plan:
     def wanted(self) -> list[Wanted]:
         """The rows of the markers that are not cached."""
         tags = [self.track.tags[role] for role in self.roles]
-        return [Wanted(tag.tag_id, self.read_from_ns, self.end_ns + 1000, tag.every_s) for tag in tags]
+        return [tag.wanted(self.read_from_ns, self.end_ns + 1000) for tag in tags]
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,12 +303,13 @@ def _joined(before: Series, new: Series) -> Series:
     if not len(before):
         return new
     if not len(new):
-        return Series(before.ts_ns, before.value, before.quality, before.every_s)
+        return Series(before.ts_ns, before.value, before.quality, before.every_s, before.counter)
     return Series(
         np.concatenate((before.ts_ns, new.ts_ns)),
         np.concatenate((before.value, new.value)),
         np.concatenate((before.quality, new.quality)),
         new.every_s,
+        new.counter,
     )
 
 

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 import psycopg
@@ -144,7 +145,8 @@ class Watch:
 
     async def _enter(self, machine: Watched, asset_id: int) -> None:
         """Begins to watch a machine once its tags are declared; all its rows are asked for when a process is new."""
-        tags = {tag.role: tag for tag in await self._store.tags(asset_id)}
+        found = [replace(tag, counter=machine.counter(tag.role)) for tag in await self._store.tags(asset_id)]
+        tags = {tag.role: tag for tag in found}
         span = await self._store.covered(asset_id)
         if span is None or any(set(p.roles().markers) - set(tags) - machine.burst_roles for p in machine.processes):
             return

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analytics.result import Bools, Evidence, Floats, Ints
-from analytics.time_series import Samples
+from analytics.time_series import UNKNOWN_COUNTER, Counter, Samples
 from pipeline.model import Quality, Waveform
 
 SECOND_NS: Final = 1_000_000_000
@@ -38,16 +38,23 @@ class Series:
         value: (n,) float64, NaN where bad.
         quality: (n,) uint32, OPC UA status codes.
         every_s: nominal interval of the tag; infinite when it is sent on change.
+        counter: how far it counts, where it is one.
     """
 
     ts_ns: Ints
     value: Floats
     quality: npt.NDArray[np.uint32]
     every_s: float = np.inf
+    counter: Counter = UNKNOWN_COUNTER
 
     @classmethod
     def of(
-        cls, ts_ns: npt.ArrayLike, value: npt.ArrayLike, quality: npt.ArrayLike = 0, every_s: float = np.inf
+        cls,
+        ts_ns: npt.ArrayLike,
+        value: npt.ArrayLike,
+        quality: npt.ArrayLike = 0,
+        every_s: float = np.inf,
+        counter: Counter = UNKNOWN_COUNTER,
     ) -> "Series":
         """A series from rows in any order, one of each moment.
 
@@ -61,7 +68,7 @@ class Series:
             order = np.lexsort((np.nan_to_num(what, nan=-np.inf), -(codes >> 30).astype(np.int8), when))
             order = order[np.append(np.diff(when[order]) > 0, True)]
             when, what, codes = when[order], what[order], codes[order]
-        return cls(_frozen(when), _frozen(what), _frozen(codes), every_s)
+        return cls(_frozen(when), _frozen(what), _frozen(codes), every_s, counter)
 
     def __len__(self) -> int:
         return len(self.ts_ns)
@@ -69,13 +76,16 @@ class Series:
     def between(self, start_ns: int, end_ns: int) -> "Series":
         """The rows of [start_ns, end_ns); a view."""
         first, last = np.searchsorted(self.ts_ns, [start_ns, end_ns])
-        return Series(self.ts_ns[first:last], self.value[first:last], self.quality[first:last], self.every_s)
+        return self._where(slice(first, last))
 
     @property
     def good(self) -> "Series":
         """The rows whose value is a number (good or uncertain)."""
         known = np.isfinite(self.value)
-        return self if known.all() else Series(self.ts_ns[known], self.value[known], self.quality[known], self.every_s)
+        return self if known.all() else self._where(known)
+
+    def _where(self, rows: slice | Bools) -> "Series":
+        return Series(self.ts_ns[rows], self.value[rows], self.quality[rows], self.every_s, self.counter)
 
     @property
     def worst(self) -> int:

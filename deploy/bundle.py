@@ -33,9 +33,9 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 EXTRAS: Final = "cluster,demo,frames,parquet"
 """The broker's program and the demo, tables for data scientists, computers that compute together."""
 DEPLOY: Final = (
-    "Dockerfile", "backup", "centre.md", "compose.yaml", "compute", "config", "grafana", "iec62443.ko.md",
-    "iec62443.md", "mosquitto", "nats", "plant", "prometheus", "runbook.en.md", "runbook.ko.md", "sizing.md",
-    "systemd", "timescale",
+    "Dockerfile", "backup", "centre.ko.md", "centre.md", "compose.yaml", "compute", "config", "grafana",
+    "iec62443.ko.md", "iec62443.md", "mosquitto", "nats", "plant", "prometheus", "runbook.en.md", "runbook.ko.md",
+    "sizing.md", "systemd", "timescale",
 )  # fmt: skip
 
 

@@ -2,12 +2,17 @@
 """The arithmetic of national.md: 30,000 firms in 14 hubs, from sizing.toml and the assumptions here.
 
     python deploy/national.py             prints the page as it should be
-    python deploy/national.py --write     writes it
+    python deploy/national.py ko          prints national.ko.md, with the words of national.ko.toml
+    python deploy/national.py --write     writes both
 
 Every assumption stands once, in ASSUMED, with where it comes from; whoever knows better changes it and runs this again.
 """
 
 import math
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,7 +37,9 @@ ASSUMED: Final = {
     "low": Assumption(20, "values/s", "a small firm: three machines, few tags", "assumed"),
     "mean": Assumption(50, "values/s", "mean of all firms; tags at 1 Hz", "assumed; a survey of 100 firms would tell"),
     "high": Assumption(200, "values/s", "all firms like a well equipped one", "assumed; the upper end of the range"),
-    "message": Assumption(200, "B", "around a record: MQTT, TLS, TCP/IP, its acknowledgement", "assumed"),
+    "message": Assumption(
+        sizing.MESSAGE_BYTES, "B", "around a record: MQTT, TLS, TCP/IP, its acknowledgement", "assumed, as in sizing.md"
+    ),
     "busy": Assumption(0.5, "", "of a server's cores and memory used on a normal day", "assumed"),
     "cores": Assumption(32, "cores", "a database or writer server", "assumed"),
     "memory": Assumption(256, "GB", "the same", "assumed"),
@@ -41,8 +48,14 @@ ASSUMED: Final = {
         250, "", "databases on one PostgreSQL server", "assumed; 100 were tried, on two cores, see below"
     ),
     "connections": Assumption(6, "", "connections of a firm to its database at once", "assumed; its own limit is 40"),
-    "node": Assumption(1_000, "", "connections of a broker node", "deploy/nats: max_connections"),
+    "node": Assumption(
+        1_000,
+        "",
+        "connections of a broker node",
+        "assumed; deploy/nats lets ten times as many in, which nobody has tried",
+    ),
     "backup": Assumption(1.0, "GB/s", "to the backup store, a server", "assumed"),
+    "spare": Assumption(1, "server", "writer servers of a hub beyond those it needs: one may die", "a decision"),
     "firms_each": Assumption(400, "firms", "looked after by one person of a hub on weekdays", "assumed"),
 }
 
@@ -55,7 +68,6 @@ def _of(name: str) -> float:
 class Hub:
     """Firms that share a centre."""
 
-    name: str
     firms: int
     values_hz: float
     """Of one firm."""
@@ -68,7 +80,7 @@ class Hub:
     @property
     def firm_kbit(self) -> float:
         """Bandwidth of one firm, upwards."""
-        return (self.values_hz * sizing.payload_bytes(self.values_hz) + _of("message")) * 8 / 1e3
+        return sizing.gateway_kbit(self.values_hz)
 
     @property
     def disk_tb(self) -> float:
@@ -93,10 +105,11 @@ class Hub:
         }
 
     def writers(self) -> tuple[float, float, int]:
-        """GB, cores and servers of one writer a firm."""
+        """GB, cores and servers of one writer a firm, with the spare."""
         gb = self.firms * sizing.COEFFICIENTS["company"]["writer_mb"] / 1e3
         cores = sizing.core("writer", self.all_hz, self.firms)
-        return gb, cores, math.ceil(max(gb / _of("memory"), cores / _of("cores")) / _of("busy"))
+        needed = math.ceil(max(gb / _of("memory"), cores / _of("cores")) / _of("busy"))
+        return gb, cores, needed + round(_of("spare"))
 
     def clusters(self) -> tuple[int, int]:
         """Connections, and clusters of three nodes that carry them with one node gone."""
@@ -109,14 +122,19 @@ def empty_gb() -> float:
     return float(sizing.COEFFICIENTS["company"]["empty_mb"]) / 1e3
 
 
-def hubs(values: str = "mean") -> tuple[Hub, Hub, Hub]:
-    """An average one, the largest one, and all as if they were one."""
-    rate = _of(values)
-    return (
-        Hub("average hub", math.ceil(FIRMS / HUBS), rate),
-        Hub("largest hub", round(FIRMS * _of("share")), rate),
-        Hub("all firms", FIRMS, rate),
-    )
+def average(values: str = "mean") -> Hub:
+    """One of hubs that all have the same number of firms."""
+    return Hub(math.ceil(FIRMS / HUBS), _of(values))
+
+
+def groups() -> dict[str, tuple[Hub, ...]]:
+    """The columns of the table: one hub each, and all of them, of which each has servers and people of its own."""
+    rest, more = divmod(FIRMS, HUBS)
+    return {
+        "average hub": (average(),),
+        "largest hub": (Hub(round(FIRMS * _of("share")), _of("mean")),),
+        f"{HUBS} average hubs": tuple(Hub(rest + (number < more), _of("mean")) for number in range(HUBS)),
+    }
 
 
 def assumptions() -> str:
@@ -128,28 +146,33 @@ def assumptions() -> str:
 def computed() -> str:
     """The table of the hubs at the mean rate."""
     rows = [
-        ("firms", *(f"{hub.firms:,}" for hub in hubs())),
-        ("values/s", *(f"{hub.all_hz:,.0f}" for hub in hubs())),
-        ("commits/s (one a firm and second)", *(f"{hub.firms:,}" for hub in hubs())),
-        ("bandwidth of a firm, kbit/s", *(f"{hub.firm_kbit:.1f}" for hub in hubs())),
-        ("bandwidth of the hub, Mbit/s", *(f"{hub.firms * hub.firm_kbit / 1e3:,.0f}" for hub in hubs())),
-        ("database: cores", *(f"{sizing.core('database', hub.all_hz, hub.firms):.0f}" for hub in hubs())),
-        ("database: TB", *(f"{hub.disk_tb:,.0f}" for hub in hubs())),
-        ("of it raw, 400 days: TB", *(f"{_raw_tb(hub):,.0f}" for hub in hubs())),
-        ("of it minutes and hours, 10 years: TB", *(f"{_summary_tb(hub):,.0f}" for hub in hubs())),
-        (
-            "of it tallies, 10 years: TB",
-            *(f"{hub.firms * sizing.tally_gb(hub.values_hz) / 1e3:,.0f}" for hub in hubs()),
-        ),
-        ("database servers, and what limits", *(_limited(hub) for hub in hubs())),
-        ("as many again as replicas", *(f"{max(hub.servers().values())}" for hub in hubs())),
-        ("writers: GB of memory, cores, servers", *("{:,.0f}, {:,.0f}, {}".format(*hub.writers()) for hub in hubs())),
-        ("bus: connections, clusters of 3", *("{:,}, {}".format(*hub.clusters()) for hub in hubs())),
-        ("log to keep, TB a day", *(f"{hub.wal_tb_day:.1f}" for hub in hubs())),
-        ("a full backup of one server, hours", *(f"{_backup_h(hub):.0f}" for hub in hubs())),
-        ("people on weekdays", *(f"{math.ceil(hub.firms / _of('firms_each'))}" for hub in hubs())),
+        ("firms", *_summed(lambda hub: hub.firms)),
+        ("values/s", *_summed(lambda hub: hub.all_hz)),
+        ("commits/s (one a firm and second)", *_summed(lambda hub: hub.firms)),
+        ("bandwidth of a firm, kbit/s", *(f"{some[0].firm_kbit:.1f}" for some in groups().values())),
+        ("bandwidth, Mbit/s", *_summed(lambda hub: hub.firms * hub.firm_kbit / 1e3)),
+        ("database: cores", *_summed(lambda hub: sizing.core("database", hub.all_hz, hub.firms))),
+        ("database: TB", *_summed(lambda hub: hub.disk_tb)),
+        ("of it raw, 400 days: TB", *_summed(_raw_tb)),
+        ("of it minutes and hours, 10 years: TB", *_summed(_summary_tb)),
+        ("of it tallies, 10 years: TB", *_summed(lambda hub: hub.firms * sizing.tally_gb(hub.values_hz) / 1e3)),
+        ("database servers, and what limits", *(_limited(some) for some in groups().values())),
+        ("as many again as replicas", *_summed(lambda hub: max(hub.servers().values()))),
+        ("writers: GB of memory", *_summed(lambda hub: hub.writers()[0])),
+        ("writers: cores", *_summed(lambda hub: hub.writers()[1])),
+        ("writer servers, with the spare of each hub", *_summed(lambda hub: hub.writers()[2])),
+        ("bus: connections", *_summed(lambda hub: hub.clusters()[0])),
+        ("bus: clusters of 3", *_summed(lambda hub: hub.clusters()[1])),
+        ("log to keep, TB a day", *_summed(lambda hub: hub.wal_tb_day, ".1f")),
+        ("a full backup of one server, hours", *(f"{max(map(_backup_h, some)):.0f}" for some in groups().values())),
+        ("people on weekdays", *_summed(lambda hub: math.ceil(hub.firms / _of("firms_each")))),
     ]
-    return sizing.table(("at the mean", *(hub.name for hub in hubs())), rows)
+    return sizing.table(("at the mean", *groups()), rows)
+
+
+def _summed(of: Callable[[Hub], float], written: str = ",.0f") -> list[str]:
+    """A number of each column: hub by hub, since half a server is none."""
+    return [format(sum(map(of, some)), written) for some in groups().values()]
 
 
 def _raw_tb(hub: Hub) -> float:
@@ -160,10 +183,11 @@ def _summary_tb(hub: Hub) -> float:
     return hub.firms * sizing.summary_gb(hub.values_hz) / 1e3
 
 
-def _limited(hub: Hub) -> str:
-    servers = hub.servers()
-    most = max(servers, key=lambda name: servers[name])
-    return f"{servers[most]} ({most})"
+def _limited(some: Sequence[Hub]) -> str:
+    """How many database servers, and what the first of these hubs has too much of."""
+    first = some[0].servers()
+    most = max(first, key=lambda name: first[name])
+    return f"{sum(max(hub.servers().values()) for hub in some)} ({most})"
 
 
 def _backup_h(hub: Hub) -> float:
@@ -174,7 +198,7 @@ def spread() -> str:
     """The table of an average hub by what a firm sends."""
     rows = []
     for name in ("low", "mean", "high"):
-        hub = hubs(name)[0]
+        hub = average(name)
         rows.append(
             (
                 f"{hub.values_hz:g}",
@@ -182,7 +206,7 @@ def spread() -> str:
                 f"{hub.firm_kbit:.1f}",
                 f"{hub.firms * hub.firm_kbit / 1e3:.0f}",
                 f"{hub.disk_tb:,.0f}",
-                _limited(hub),
+                _limited([hub]),
                 f"{hub.wal_tb_day:.1f}",
             )
         )
@@ -200,7 +224,7 @@ def spread() -> str:
 
 def levers() -> str:
     """The table of what would help: TB of an average hub at the mean."""
-    hub = hubs()[0]
+    hub = average()
     other = hub.disk_tb - _raw_tb(hub) - _summary_tb(hub)
     packed = sizing.COEFFICIENTS["elsewhere"]["packed_row_bytes"] / sizing.COEFFICIENTS["database"]["row_bytes"]
     early = hub.firms * sizing.raw_gb(hub.values_hz, "timescale", 3) / 1e3
@@ -218,5 +242,33 @@ def levers() -> str:
 
 TABLES: Final = {"assumed": assumptions, "hubs": computed, "spread": spread, "levers": levers}
 
+KOREAN: Final = tomllib.loads(Path(__file__).with_suffix(".ko.toml").read_text(encoding="utf-8"))
+"""Cells of the tables, and the words within cells of numbers, by what they are in English."""
+
+
+def in_korean(text: str) -> str:
+    """A table with its words in Korean.
+
+    Raises:
+        KeyError: nobody has said a cell in Korean.
+    """
+    rows = [line.strip("|").split("|") for line in text.splitlines()]
+    return "\n".join(f"|{'|'.join(map(_cell, row))}|" for row in rows)
+
+
+def _cell(cell: str) -> str:
+    said = cell.strip()
+    if said in KOREAN["cells"]:
+        return f" {KOREAN['cells'][said]} "
+    left = re.sub(r"`[^`]*`", "", cell)
+    for word in set(re.findall(r"[A-Za-z][A-Za-z/]+", left)) - set(KOREAN["same"]):
+        cell = re.sub(rf"\b{re.escape(word)}(?![\w/])", KOREAN["words"][word], cell)
+    return cell
+
+
 if __name__ == "__main__":
-    sizing.main(Path(__file__).with_suffix(".md"), {name: make() for name, make in TABLES.items()})
+    tables = {name: make() for name, make in TABLES.items()}
+    if "ko" not in sys.argv:
+        sizing.main(Path(__file__).with_suffix(".md"), tables)
+    if "ko" in sys.argv or "--write" in sys.argv:
+        sizing.main(Path(__file__).with_suffix(".ko.md"), {name: in_korean(text) for name, text in tables.items()})

@@ -22,6 +22,8 @@ DAY_S: Final = 86_400
 RAW_DAYS, ROWSTORE_DAYS, SUMMARY_YEARS = 400, 15, 10
 PROCESSES: Final = ("gateway", "broker", "writer", "database", "analytics", "board")
 
+MESSAGE_BYTES: Final = 200
+"""Around a record, one a second and gateway: MQTT, TLS, TCP/IP and its acknowledgement. Assumed."""
 PER_GATEWAY: Final = ("broker", "writer", "database")
 """Whose fixed CPU is that of a record and a transaction a second, so as many times as there are gateways at most."""
 
@@ -60,6 +62,11 @@ def payload_bytes(values_hz: float) -> float:
     """Bytes on the bus a value of one gateway: between the measured rates by the logarithm, beyond them the nearest."""
     known = [(float(rate), float(size)) for rate, size in COEFFICIENTS["bus"]["payload_bytes"]]
     return _between(known, values_hz)
+
+
+def gateway_kbit(values_hz: float) -> float:
+    """Bandwidth of one gateway, upwards, with what is around its records."""
+    return (values_hz * payload_bytes(values_hz) + MESSAGE_BYTES) * 8 / 1e3
 
 
 def wal_bytes(values_hz: float) -> float:
@@ -115,7 +122,7 @@ def plants() -> str:
                 f"{core('gateway', plant.values_hz, plant.gateways):.2f}; {memory_mb('gateway', each):.0f}",
                 f"{sum(core(name, plant.values_hz, many[name]) for name in server):.2f}",
                 f"{sum(memory_mb(name, plant.values_hz) for name in server):,.0f}",
-                f"{plant.values_hz * payload_bytes(each) * 8 / 1e3:,.0f}",
+                f"{plant.gateways * gateway_kbit(each):,.0f}",
                 f"{plant.values_hz * wal_bytes(plant.values_hz) * DAY_S / 1e9:.1f}",
                 f"{raw_gb(plant.values_hz, 'timescale'):,.0f}",
                 f"{raw_gb(plant.values_hz, 'plain'):,.0f}",

@@ -135,7 +135,7 @@ def _counted(meter: Series, since_ns: int) -> float | None:
     """KWh since a moment; None when the counter was not seen at it, or was reset."""
     if len(meter) < 2 or meter.ts_ns[0] > since_ns:
         return None
-    steps = counter_delta(meter.value[:-1], meter.value[1:]).value
+    steps = counter_delta(meter.value[:-1], meter.value[1:], meter.counter).value
     total = np.concatenate(([0.0], np.cumsum(steps)))
     value = float(total[-1] - np.interp(since_ns, meter.ts_ns, total))
     return value if np.isfinite(value) else None

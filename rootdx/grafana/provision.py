@@ -18,7 +18,7 @@ from rootdx.grafana.dashboards import PAGES
 from rootdx.grafana.yaml_text import dumped
 from rootdx.texts import say_in
 
-PASSWORD_FILE: Final = "/etc/rootdx/secrets/rootdx_reader.password"
+PASSWORD_FILE: Final = "/etc/rootdx/secrets/rootdx_reader.password"  # noqa: S105  # where it is, not what
 SOURCES: Final[Mapping[str, object]] = {
     "apiVersion": 1,
     "datasources": [
@@ -29,7 +29,8 @@ SOURCES: Final[Mapping[str, object]] = {
             "jsonData": {
                 "database": "${ROOTDX_STORE_DATABASE}", "sslmode": "${ROOTDX_STORE_SSLMODE}",
                 "tlsConfigurationMethod": "file-path", "sslRootCertFile": "${ROOTDX_STORE_CA}",
-                "maxOpenConns": 10, "maxIdleConns": 2, "connMaxLifetime": 14400, "postgresVersion": 1500, "timescaledb": False,
+                "maxOpenConns": 10, "maxIdleConns": 2, "connMaxLifetime": 14400, "postgresVersion": 1500,
+                "timescaledb": False,
             },
             # Read from the file: an environment is seen by whoever looks at the container, and by every child.
             "secureJsonData": {"password": "$__file{" + PASSWORD_FILE + "}"},

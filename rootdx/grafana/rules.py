@@ -49,7 +49,6 @@ WITH {machine_states("now()")}
 SELECT asset AS machine, (state = '{state}')::int AS value FROM machine_state ORDER BY asset"""
 
 
-_REAL_DISK: Final = '{fstype!~"tmpfs|overlay|squashfs|ramfs|iso9660"}'
 RULES: Final[tuple[Rule, ...]] = (
     Rule("machine_off", "info", "10m", _in_state("off")),
     Rule("link_down", "critical", "5m", _in_state("link_down")),
@@ -70,9 +69,10 @@ WHERE told AND ts > now() - INTERVAL '10 minutes' AND ts <= now()""", beyond=10)
          beyond=0),
     Rule("rows_aside", "warning", "0s", metrics="sum(increase(rootdx_quarantined_total[15m])) or vector(0)", beyond=0),
     Rule("disk_full", "critical", "5m",
-         metrics=f"min(node_filesystem_avail_bytes{_REAL_DISK} / node_filesystem_size_bytes{_REAL_DISK}) or vector(1)",
+         metrics="min(rootdx_disk_free_bytes / rootdx_disk_size_bytes) or vector(1)",
          beyond=0.1, below=True),
-    Rule("disk_unseen", "info", "1h", metrics="count(node_filesystem_avail_bytes) or vector(0)", beyond=1, below=True),
+    Rule("disk_unseen", "info", "1h", metrics='count(rootdx_disk_free_bytes{job="writer"} >= 0) or vector(0)', beyond=1,
+         below=True),
     Rule("notices_failing", "critical", "0s", metrics="sum(increase(rootdx_notices_failed_total[15m])) or vector(0)",
          beyond=0),
 )  # fmt: skip

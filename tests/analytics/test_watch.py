@@ -16,9 +16,10 @@ import pytest
 
 from analytics import watch as watch_module
 from analytics.entries import ContextEntry, enter
-from analytics.machines import load_machines
+from analytics.machines import METER, load_machines
 from analytics.process import Limit, Measured, Process, Segment
 from analytics.processes.casting import HpdcShot
+from analytics.time_series import UNKNOWN_COUNTER, Counter
 from analytics.watch import Watch, watching
 from analytics.window import Series, Window
 from pipeline.errors import ConfigError, Unavailable
@@ -96,6 +97,28 @@ async def test_late_doubled_and_reordered_rows_end_in_the_same_cycles(engine_dsn
     assert rows == clean
     assert ask(engine_dsn, STORED_KPIS) == figures
     assert figures[0][9] > 10
+
+
+@pytest.mark.parametrize(("counter", "known"), [(Counter(6_553.6), 3), (UNKNOWN_COUNTER, 2)])
+async def test_a_meter_whose_register_was_full_counts_on_where_its_end_is_known(
+    plain_dsn: str, counter: Counter, known: int
+) -> None:
+    """Three quarter hours at 12 kW; in the second one a register of 16 bits, times 0.1, begins again."""
+    ask(plain_dsn, EMPTY)
+    start = int(LONG_AGO.timestamp()) * 10**9
+    minutes = np.arange(46, dtype=np.int64)
+    meter = Series.of(start + minutes * 60 * 10**9, np.round(6_549.0 + 0.2 * minutes, 1) % 6_553.6, every_s=60.0)
+    window = Window("test/plant/meter", start, start + 46 * 60 * 10**9, {METER: meter}, {})
+    machine = dataclasses.replace(watched(window), counters={METER: counter})
+    async with opened(store_settings(plain_dsn)) as store:
+        feed = Feed(store, window.asset)
+        await feed.declare(window)
+        async with watching(store_settings(plain_dsn), QUICK, PLANT, [machine]) as watch:
+            for piece in batches(window, 3600.0):
+                await feed.take(piece)
+            await watch.drain()
+    found = [kw for (kw,) in ask(plain_dsn, "SELECT kw FROM rootdx.demands ORDER BY quarter") if kw is not None]
+    assert found == pytest.approx([12.0] * known, rel=1e-6)
 
 
 async def test_late_rows_change_only_the_cycles_they_touch(plain_dsn: str) -> None:

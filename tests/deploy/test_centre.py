@@ -22,6 +22,17 @@ def test_a_command_of_ours_exists_with_these_options(line: str) -> None:
     assert parses(shlex.split(line))
 
 
+def test_both_languages_tell_the_same_steps() -> None:
+    korean = (DEPLOY / "centre.ko.md").read_text(encoding="utf-8")
+    assert re.findall(r"^```.*?^```", korean, re.MULTILINE | re.DOTALL) == re.findall(
+        r"^```.*?^```", PAGE, re.MULTILINE | re.DOTALL
+    )
+    for mark in ("^## ", r"^\* ", r"^\| "):
+        assert len(re.findall(mark, korean, re.MULTILINE)) == len(re.findall(mark, PAGE, re.MULTILINE)), mark
+    said = re.sub(r"^```.*?^```", "", korean, flags=re.MULTILINE | re.DOTALL)
+    assert all(re.search("[가-힣]", text) for text in said.split("\n\n") if text.strip())
+
+
 def test_the_settings_of_a_company_can_be_read(tmp_path: Path) -> None:
     (sample,) = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     shipped = (DEPLOY / "config" / "writer.toml").read_text(encoding="utf-8")

@@ -1,7 +1,9 @@
 """Health is that data flows."""
 
 import asyncio
+import math
 import re
+import shutil
 import urllib.request
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from pipeline import metrics
 from pipeline.errors import ConfigError
 from pipeline.forwarder import forward
 from pipeline.service import wall_ns
-from pipeline.settings import Bus, Forwarding, SpoolSettings
+from pipeline.settings import Bus, Forwarding, MetricsSettings, SpoolSettings, read_settings
 from pipeline.spool import Spool
 from rootdx.embedded import free_port
 
@@ -85,3 +87,39 @@ def test_a_taken_port_is_a_mistake_of_the_settings() -> None:
         metrics.served("writer", port),
     ):
         raise AssertionError
+
+
+def test_the_disks_that_settings_name_are_measured_and_others_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "writer.toml"
+    (tmp_path / "data").mkdir()
+    file.write_text('[metrics]\ndisks = ["data", "none"]\n', encoding="utf-8")
+    metrics.serve_at(read_settings(file).metrics)
+    port = free_port()
+    try:
+        with metrics.served("writer", port), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+            told = page.read().decode()
+    finally:
+        metrics.serve_at(MetricsSettings())
+    found = shutil.disk_usage(tmp_path)
+    size, free = (disk_bytes(told, of, tmp_path / "data") for of in ("size", "free"))
+    assert size == found.total
+    assert free == pytest.approx(found.free, rel=0.2)
+    assert f"{tmp_path / 'none'}" not in told
+    assert f"disk not measured metrics.disks={tmp_path / 'none'} reason=No such file" in caplog.text
+
+
+def disk_bytes(told: str, of: str, folder: Path) -> float:
+    (value,) = re.findall(rf'^rootdx_disk_{of}_bytes{{folder="{re.escape(str(folder))}"}} (\S+)$', told, re.MULTILINE)
+    return float(value)
+
+
+def test_a_disk_that_goes_away_reads_as_unknown_and_the_page_is_still_there(tmp_path: Path) -> None:
+    folder, port = tmp_path / "usb", free_port()
+    folder.mkdir()
+    with metrics.served("gateway", port), metrics.disks_measured([folder, folder]):
+        folder.rmdir()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+            assert math.isnan(disk_bytes(page.read().decode(), "free", folder))
+    assert REGISTRY.get_sample_value("rootdx_disk_free_bytes", {"folder": str(folder)}) is None
