@@ -6,8 +6,8 @@ import copy
 import os
 import struct
 import tty
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,17 @@ def machine(
 
 def opening(one: Machine[Any], clock: Callable[[], int], memory: str = "", client_id: str = "test") -> Opening:
     return Opening(ASSET, one.tag, clock, client_id, memory, one.waveform)
+
+
+@asynccontextmanager
+async def _on_tcp(serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[int]:
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+        await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -127,15 +138,8 @@ class RtuBus:
                 await self.heard(data, writer.write)
         writer.close()
 
-    @asynccontextmanager
-    async def on_tcp(self) -> AsyncIterator[int]:
-        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
-            server.close()
-            await server.wait_closed()
-            await asyncio.sleep(0.01)
+    def on_tcp(self) -> AbstractAsyncContextManager[int]:
+        return _on_tcp(self.serve)
 
     @asynccontextmanager
     async def on_a_line(self) -> AsyncIterator[str]:
@@ -209,15 +213,8 @@ class Bridge:
                 writer.write(struct.pack(">HHHB", tid, 0, len(pdu) + 1, unit) + pdu)
         writer.close()
 
-    @asynccontextmanager
-    async def on_tcp(self) -> AsyncIterator[int]:
-        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
-            server.close()
-            await server.wait_closed()
-            await asyncio.sleep(0.01)
+    def on_tcp(self) -> AbstractAsyncContextManager[int]:
+        return _on_tcp(self.serve)
 
 
 class MemorySpool:
