@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,6 +7,15 @@ from collectors.profiles import FOLDER, Profile, names
 from collectors.protocols import MachineFile
 from pipeline.plant import load
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "modbus"
+CLASSES = {
+    "temperature_controller",
+    "temperature_program_controller",
+    "rectifier",
+    "power_meter",
+    "inverter",
+    "plc_block",
+}
 MACHINE: dict[str, Any] = {"path": "a/b/c", "name": "x", "process": "casting"}
 
 
@@ -25,7 +35,23 @@ def test_a_profile_says_where_it_is_from_and_all_its_tags_can_be_taken(name: str
 
 
 def test_there_is_a_profile_for_each_class_of_devices() -> None:
-    assert {"temperature_controller", "rectifier", "power_meter", "inverter", "plc_block"} <= set(names())
+    assert set(names()) >= CLASSES
+
+
+@pytest.mark.parametrize("name", sorted(set(names()) - CLASSES))
+def test_a_profile_of_one_make_says_what_agreed_and_that_the_device_was_not_tried(name: str) -> None:
+    source = load(FOLDER / f"{name}.toml", Profile).source
+    assert "agree" in source
+    assert "not tried on the device itself" in source.lower()
+    assert "general knowledge" not in source
+
+
+@pytest.mark.parametrize("name", sorted(set(names()) - CLASSES))
+def test_a_profile_of_one_make_has_a_device_image_that_takes_every_tag(name: str) -> None:
+    file = GOLDEN / f"profile_{name}" / "machine.toml"
+    assert [tag.address for tag in load(file, MachineFile).tag] == [
+        tag.address for tag in load(FOLDER / f"{name}.toml", Profile).tag
+    ]
 
 
 def test_what_the_file_says_itself_holds() -> None:
