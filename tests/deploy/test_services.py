@@ -300,6 +300,7 @@ def test_a_setting_that_is_wrong_ends_with_the_code_that_is_not_tried_again(comp
 
 
 @pytest.mark.plain
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts services as somebody else")
 @pytest.mark.parametrize("name", ["plant/ni1.toml", "nats/bus-users.conf", "gateway.toml", "plant"])
 def test_a_file_that_the_unprivileged_user_may_not_read_is_noticed(computer: Computer, name: str) -> None:
     """By the check that stands before every start here."""

@@ -463,9 +463,9 @@ async def test_entry_for_a_file_that_cannot_be_written_is_a_sentence(tmp_path: P
 
 
 @contextlib.asynccontextmanager
-async def spooling(folder: Path, port: int, name: str) -> AsyncIterator[Spool]:
+async def spooling(folder: Path, port: int, name: str, **settings: float) -> AsyncIterator[Spool]:
     """A real spool with a real forwarder."""
-    async with Spool(spool_settings(folder), name, lambda: T0_NS) as spool:
+    async with Spool(spool_settings(folder, **settings), name, lambda: T0_NS) as spool:
         forwarding = Forwarding(patience_s=0.3, message_kb=1)
         work = asyncio.create_task(forward(spool, Bus(port=port, timeout_s=2.0, keepalive_s=2), forwarding))
         try:
@@ -570,12 +570,31 @@ async def test_killed_database_comes_back_under_the_writer(broker: Broker, tmp_p
             await server.stop()
 
 
-async def test_store_that_went_back_in_time_gets_what_is_still_held_and_is_told_the_rest(
+async def test_store_that_went_back_in_time_gets_again_what_was_kept(
     plain_dsn: str, broker: Broker, tmp_path: Path
 ) -> None:
     name = f"gw-{secrets.token_hex(3)}"
     settings = writer_settings(plain_dsn, broker.port)
     async with spooling(tmp_path / "spool", broker.port, name) as spool:
+        async with writing(settings):
+            await fed(spool, 10)
+            await until(lambda: spool.pending() == 0)
+        ask(plain_dsn, "UPDATE rootdx.ledger SET last_seq = 4 WHERE gateway = %s", name)
+        ask(plain_dsn, "DELETE FROM rootdx.measurement WHERE value >= 4")
+        async with writing(settings):
+            await until(lambda: len(stored(plain_dsn)) == 10)
+            await fed(spool, 3, 10)
+            await until(lambda: spool.pending() == 0)
+    assert sorted(stored(plain_dsn)) == list(range(13))
+    assert one(plain_dsn, "SELECT count(*) FROM rootdx.event WHERE kind = 'loss'") == 0
+
+
+async def test_store_that_went_back_in_time_gets_what_is_still_held_and_is_told_the_rest(
+    plain_dsn: str, broker: Broker, tmp_path: Path
+) -> None:
+    name = f"gw-{secrets.token_hex(3)}"
+    settings = writer_settings(plain_dsn, broker.port)
+    async with spooling(tmp_path / "spool", broker.port, name, keep_mb=0) as spool:
         async with writing(settings):
             await fed(spool, 10)
             await until(lambda: spool.pending() == 0)
