@@ -281,15 +281,21 @@ async def test_garbage_announcements_are_counted_and_change_nothing(
         await until(lambda: counter.get() - before == len(garbage))
         await filled(spool, 1, 1)
         await until(lambda: spool.pending() == 0)
+    assert [frame.seq for frame in writer.committed] == [1, 2]
+
+
+async def gone_back(spool: Spool, writer: FakeWriter) -> None:
+    """Ten records are committed; then the store is restored from yesterday and has four of them."""
+    await filled(spool, 10)
+    await until(lambda: spool.pending() == 0)
+    writer.committed.clear()
+    writer.last = 4
+    await writer.announce(4, hole=True)
 
 
 async def test_ledger_that_went_back_gets_again_what_was_kept(spool: Spool, link: Proxy, writer: FakeWriter) -> None:
-    await filled(spool, 10)
     async with forwarding(spool, link):
-        await until(lambda: spool.pending() == 0)
-        writer.committed.clear()
-        writer.last = 4  # restored from yesterday
-        await writer.announce(4, hole=True)
+        await gone_back(spool, writer)
         await until(lambda: len(writer.committed) == 6 and spool.pending() == 0)
     assert [(one.previous, one.seq) for one in writer.committed] == [(seq - 1, seq) for seq in range(5, 11)]
     assert spool.head == 10  # and nothing was said to be lost
@@ -297,12 +303,8 @@ async def test_ledger_that_went_back_gets_again_what_was_kept(spool: Spool, link
 
 @pytest.mark.parametrize("spool", [0.0], indirect=True)
 async def test_ledger_that_went_back_is_believed_and_told(spool: Spool, link: Proxy, writer: FakeWriter) -> None:
-    await filled(spool, 10)
     async with forwarding(spool, link):
-        await until(lambda: spool.pending() == 0)
-        writer.committed.clear()
-        writer.last = 4  # restored from yesterday
-        await writer.announce(4, hole=True)
+        await gone_back(spool, writer)
         await until(lambda: bool(writer.committed) and spool.pending() == 0)
     (record,) = [wire.record(one) for one in writer.committed]
     (told,) = record.bodies
